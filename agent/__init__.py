@@ -1,0 +1,1 @@
+"""The device: capture, stream, store, the person's page."""

@@ -1,0 +1,1 @@
+"""How the shipped graphs are made; nothing the device imports may import this."""

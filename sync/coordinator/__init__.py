@@ -1,0 +1,1 @@
+"""The study's side: receives noised reports, never anything else; never imports `agent`."""

@@ -1,0 +1,38 @@
+"""The errors of this room, split by who must act.
+
+    Explained (edge_models.errors)
+    └── SyncError
+        ├── DoorError               our bug: something unreleased was offered to the transport
+        ├── PolicyError             the setting: a policy that can't be kept or is not known
+        ├── BudgetExhausted         the promise: this release would exceed the person's budget
+        ├── ProtocolError           the other side: a message that breaks the protocol
+        └── BrokerError             the world: a broker that is absent, refuses or drops
+
+Messages never carry sensed data.
+"""
+
+from edge_models.errors import Explained
+
+
+class SyncError(Explained):
+    """Root of this package's errors."""
+
+
+class DoorError(SyncError):
+    """Our bug: only `sync.release` makes what the transport takes."""
+
+
+class PolicyError(SyncError):
+    """A privacy policy that is unknown, inconsistent or out of its formulas' domain."""
+
+
+class BudgetExhausted(SyncError):
+    """The device refuses: the release would spend more than the study's budget."""
+
+
+class ProtocolError(SyncError):
+    """Bytes from the other side that are not a valid message."""
+
+
+class BrokerError(SyncError):
+    """The broker can't be reached, refuses us, or went away."""
