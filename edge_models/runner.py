@@ -62,7 +62,7 @@ class TfliteGraph:
 
     def __init__(self, model: bytes) -> None:
         try:
-            from tflite_runtime.interpreter import Interpreter  # noqa: PLC0415  (40 MB: only if used)
+            from tflite_runtime.interpreter import Interpreter  # 40 MB: only if used
         except ImportError as missing:
             raise RuntimeMissing(
                 "The TFLite runtime is not installed on this machine.",
@@ -104,9 +104,11 @@ def _to_edge(values: Array, entry: Any) -> Array:
     """Quantise float values to the edge's int8 scale, or pass them as they are."""
     scale, zero = entry["quantization"]
     if entry["dtype"] is not np.int8 or not scale:
-        return values.astype(entry["dtype"], copy=False)
+        plain: Array = values.astype(entry["dtype"], copy=False)
+        return plain
     steps = np.rint(values / scale) + zero
-    return np.clip(steps, _INT8.min, _INT8.max).astype(np.int8)
+    quantised: Array = np.clip(steps, _INT8.min, _INT8.max).astype(np.int8)
+    return quantised
 
 
 def _from_edge(values: Array, entry: Any) -> Array:
@@ -114,4 +116,5 @@ def _from_edge(values: Array, entry: Any) -> Array:
     scale, zero = entry["quantization"]
     if entry["dtype"] is not np.int8 or not scale:
         return values
-    return ((values.astype(np.float32) - zero) * np.float32(scale)).astype(np.float32)
+    real: Array = ((values.astype(np.float32) - zero) * np.float32(scale)).astype(np.float32)
+    return real
