@@ -63,7 +63,7 @@ def main(names: list[str]) -> int:
         head = (
             "# Benchmarks\n"
             f"Measured by `make bench` on {datetime.date.today():%d %B %Y}: {_machine()}.\n"
-            "One thread; ratios are taken within one run. A desktop's core is not a Raspberry Pi's: "
+            "One thread; ratios are taken within one run. A desktop core is not a Raspberry Pi's: "
             "run it there for its figures.\n"
         )
         text = "\n".join([head, *sections])
