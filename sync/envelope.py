@@ -67,12 +67,12 @@ def decoded(payload: bytes, kind: type[AnyMessage]) -> AnyMessage:
         return kind.model_validate(fields)
     except ValidationError as fault:
         raise ProtocolError(
-            f"A {name} breaks the protocol: {_faults(fault)}.",
+            f"A {name} breaks the protocol: {faults(fault)}.",
             "Both sides must run versions of sottovoce that speak the same protocol.",
         ) from None  # pydantic's own text repeats the values
 
 
-def _faults(fault: ValidationError) -> str:
+def faults(fault: ValidationError) -> str:
     """Which fields are wrong and how, without the values that they held."""
     found = fault.errors(include_url=False, include_context=False, include_input=False)
     named = [f"{_place(error['loc'])}: {error['msg']}" for error in found[:_MOST_FAULTS_NAMED]]

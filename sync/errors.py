@@ -5,7 +5,8 @@
         ├── DoorError               our bug: something unreleased was offered to the transport
         ├── PolicyError             the setting: a policy that can't be kept or is not known
         ├── BudgetExhausted         the promise: this release would exceed the person's budget
-        ├── ProtocolError           the other side: a message that breaks the protocol
+        │   └── PeriodSpent         the promise: a period is reported and paid for once
+    ├── ProtocolError           the other side: a message that breaks the protocol
         └── BrokerError             the world: a broker that is absent, refuses or drops
 
 Messages never carry sensed data.
@@ -28,6 +29,10 @@ class PolicyError(SyncError):
 
 class BudgetExhausted(SyncError):
     """The device refuses: the release would spend more than the study's budget."""
+
+
+class PeriodSpent(BudgetExhausted):
+    """The device refuses: this period's report exists already; only its stored bytes are sent."""
 
 
 class ProtocolError(SyncError):
