@@ -1,0 +1,146 @@
+"""Where the broker is, and what to tell a person when it fails us.
+
+Rules it upholds: each way in which a broker can fail has its own sentence and its own remedy; a
+TLS connection checks the broker's certificate and name, always.
+
+In the life of a report: the other end of the only connection that a device opens.
+"""
+
+import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from sync.errors import BrokerError
+
+_KEPT = "Nothing is lost: the report is kept, and sent again as it is."
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """The study's own CA, and this device's certificate and key where the study gave them."""
+
+    ca_file: Path
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """TLS 1.2 or newer, the broker's certificate and name checked.
+
+        Raises:
+            BrokerError: a file is missing or is not what it should be.
+        """
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            if self.certificate_file is not None:
+                context.load_cert_chain(self.certificate_file, self.key_file)
+        except (OSError, ValueError) as fault:  # an SSLError is an OSError
+            raise BrokerError(
+                f"The TLS files can't be used ({_why(fault)}).",
+                "Check that the CA, certificate and key files exist, are PEM, and belong together.",
+            ) from fault
+        return context
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A broker's address, with TLS or (on one machine) without.
+
+    Raises:
+        BrokerError: this can't be an address.
+    """
+
+    host: str
+    port: int
+    tls: Tls | None = None
+
+    def __post_init__(self) -> None:
+        if not self.host or any(not 32 < ord(letter) < 127 for letter in self.host):
+            raise BrokerError("The broker's host name is empty or has odd characters.", _AS)
+        if not 0 < self.port < 65536:
+            raise BrokerError(f"{self.port} is not a port that a broker can have.", _AS)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    def unreachable(self, fault: OSError) -> BrokerError:
+        """No connection came about."""
+        if isinstance(fault, socket.gaierror):
+            return BrokerError(
+                f"The broker's name '{self.host}' is not known here ({_why(fault)}).",
+                f"Check its spelling and this device's network. {_KEPT}",
+            )
+        if isinstance(fault, ConnectionRefusedError):
+            return BrokerError(
+                f"No broker listens at {self}: the connection was refused.",
+                f"Start the broker, or check its port. {_KEPT}",
+            )
+        if isinstance(fault, ssl.SSLCertVerificationError):
+            return BrokerError(
+                f"The broker at {self} is not the study's: its certificate was not accepted "
+                f"({fault.verify_message}).",
+                "Check the CA file and the device's clock; do not turn TLS off.",
+            )
+        if isinstance(fault, ssl.SSLError):
+            return BrokerError(
+                f"No TLS connection with {self} came about ({_why(fault)}).",
+                "Check that this port speaks TLS and knows this device's certificate.",
+            )
+        if isinstance(fault, TimeoutError):
+            return self.silent("did not answer the connection")
+        return BrokerError(
+            f"The broker at {self} can't be reached ({_why(fault)}).",
+            f"Check this device's network. {_KEPT}",
+        )
+
+    def silent(self, what: str) -> BrokerError:
+        """It took too long; `what` completes "The broker at host:port ..."."""
+        return BrokerError(
+            f"The broker at {self} {what} in time.",
+            f"Check that it is running and reachable, or wait. {_KEPT}",
+        )
+
+    def refuses(self, reason: str) -> BrokerError:
+        """It refuses the connection, for `reason` (a name from the MQTT standard)."""
+        return BrokerError(
+            f"The broker at {self} refuses this client: {reason}.",
+            "Check that the study has enrolled this device, and its certificate and client name. "
+            + _KEPT,
+        )
+
+    def refuses_message(self, reason: str) -> BrokerError:
+        """It is connected, but did not take the message."""
+        return BrokerError(
+            f"The broker at {self} did not take the report: {reason}.",
+            f"Ask the study whether this device may publish there. {_KEPT}",
+        )
+
+    def refuses_filter(self, reason: str) -> BrokerError:
+        """It is connected, but does not let us listen."""
+        return BrokerError(
+            f"The broker at {self} does not let this client listen: {reason}.",
+            "Check the broker's access list for the coordinator.",
+        )
+
+    def went_away(self, reason: str) -> BrokerError:
+        """The connection ended before the answer came."""
+        return BrokerError(
+            f"The broker at {self} ended the connection before it answered ({reason}).",
+            f"It may be restarting: try again. {_KEPT}",
+        )
+
+    def no_broker(self) -> BrokerError:
+        """Something answers there, but not in MQTT."""
+        return BrokerError(
+            f"What answers at {self} does not speak MQTT.",
+            f"Check the broker's port, and whether it wants TLS. {_KEPT}",
+        )
+
+
+_AS = "Write it as HOST:PORT, such as broker.example:8883."
+
+
+def _why(fault: Exception) -> str:
+    """The system's own short reason, without paths."""
+    return getattr(fault, "strerror", None) or getattr(fault, "reason", None) or str(fault)
