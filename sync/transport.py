@@ -13,12 +13,12 @@ In the life of a report: outbox → **transport** → broker → **subscription*
 Source: OASIS, "MQTT Version 5.0", 2019, 3.1 to 3.4, 4.3.2 (QoS 1), 4.4 (redelivery).
 """
 
-import logging
 import struct
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Self
 
 import paho.mqtt.client as paho
@@ -32,18 +32,16 @@ from edge_models.errors import Explained
 from sync.endpoint import Endpoint, Tls
 from sync.errors import BrokerError, DoorError
 from sync.release import Released
+from sync.retry import FIRST_PAUSE_S, keep_trying, say_in_log
 
 EXPIRY_S: Final = 28 * 24 * 3600
 """A report that nobody collected for four weeks is dropped by the broker."""
 SESSION_S: Final = 28 * 24 * 3600
 """How long the broker queues for a coordinator that is away."""
 
-_log: Final = logging.getLogger(__name__)
 _KEEPALIVE_S: Final = 30
 _IN_FLIGHT: Final = 20  # paho loses messages when its window is wider than the broker's
 _LOOK_EVERY_S: Final = 0.25
-_FIRST_PAUSE_S: Final = 1.0
-_LONGEST_PAUSE_S: Final = 60.0
 _UNKNOWN_VERSION: Final = "Unsupported protocol version"
 _NOT_MQTT: Final = (MQTTException, struct.error, ValueError, LookupError, AssertionError)
 """What paho raises on bytes that are not MQTT."""
@@ -73,9 +71,8 @@ class _Link:
         self.arrived: deque[paho.MQTTMessage] = deque()
         self.client = self._client(client_id, session_s)
         terms: dict[str, Any] = {}
-        if protocol == paho.MQTTv5:
-            terms["clean_start"] = not session_s
         if protocol == paho.MQTTv5 and session_s:
+            terms["clean_start"] = False
             terms["properties"] = _properties(
                 PacketTypes.CONNECT, SessionExpiryInterval=session_s, ReceiveMaximum=_IN_FLIGHT
             )
@@ -113,9 +110,6 @@ class _Link:
         """
         try:
             code = self.client.loop(longest_s)
-        except OSError as fault:
-            self.drop()
-            raise self._endpoint.unreachable(fault) from fault
         except _NOT_MQTT as fault:
             self.drop()
             raise self._endpoint.no_broker() from fault
@@ -149,11 +143,7 @@ class _Link:
             self.serve(min(left_s, _LOOK_EVERY_S))
 
     def answer_to(self, mid: int, otherwise: str) -> ReasonCode:
-        """What the broker says to the packet with this number.
-
-        Raises:
-            BrokerError: the connection ended first, or the time ran out.
-        """
+        """What the broker says to the packet with this number; raises as `serve_until`."""
         self.serve_until(lambda: mid in self._answers, otherwise)
         return self._answers.pop(mid)
 
@@ -189,7 +179,7 @@ class Transport:
     """The device's side: connects when there is something to send.
 
     One connection serves many messages; `close` it, or use it as a context manager. Any thread may
-    call it; one message is under way at a time.
+    call it, one at a time.
 
     Raises:
         BrokerError: host and port can't be an address.
@@ -206,8 +196,7 @@ class Transport:
         expiry_s: int = EXPIRY_S,
     ) -> None:
         self._endpoint = Endpoint(host, port, tls)
-        self._client_id = client_id
-        self._timeout_s = timeout_s
+        self._open = partial(_linked, self._endpoint, client_id, 0, timeout_s)
         self._expiry_s = expiry_s
         self._link: _Link | None = None
         self._lock = threading.Lock()
@@ -254,11 +243,10 @@ class Transport:
         if self._link is not None:
             try:
                 self._link.serve(0.0)
-            except BrokerError as fault:
-                _log.debug("Connecting again: %s", fault)
+            except BrokerError:  # it may fail again below, and then says so
                 self._link = None
         if self._link is None:
-            self._link = _linked(self._endpoint, self._client_id, 0, self._timeout_s)
+            self._link = self._open()
         return self._link
 
     def close(self) -> None:
@@ -267,10 +255,6 @@ class Transport:
             if self._link is not None:
                 self._link.drop()
                 self._link = None
-
-
-def _say_in_log(fault: Explained) -> None:
-    _log.warning("%s", fault)
 
 
 class Subscription:
@@ -295,18 +279,16 @@ class Subscription:
         on_message: Callable[[str, bytes], None],
         *,
         tls: Tls | None = None,
-        on_fault: Callable[[Explained], None] = _say_in_log,
+        on_fault: Callable[[Explained], None] = say_in_log,
         timeout_s: float = 10.0,
         session_s: int = SESSION_S,
-        first_pause_s: float = _FIRST_PAUSE_S,
+        first_pause_s: float = FIRST_PAUSE_S,
     ) -> None:
         self._endpoint = Endpoint(host, port, tls)
-        self._client_id = client_id
+        self._open = partial(_linked, self._endpoint, client_id, session_s, timeout_s)
         self._filter = topic_filter
         self._on_message = on_message
         self._on_fault = on_fault
-        self._timeout_s = timeout_s
-        self._session_s = session_s
         self._first_pause_s = first_pause_s
         self._stop = threading.Event()
         self._connected = threading.Event()
@@ -318,15 +300,13 @@ class Subscription:
         return self._connected.is_set()
 
     def wait_connected(self, timeout_s: float) -> bool:
-        """Wait until it is listening (again); False when it still is not."""
+        """Wait until it is listening; False when it still is not."""
         return self._connected.wait(timeout_s)
 
     def __enter__(self) -> Self:
         link = self._subscribed()
         self._stop.clear()
-        self._thread = threading.Thread(
-            target=self._listen, args=(link,), name="subscription", daemon=True
-        )
+        self._thread = threading.Thread(target=self._listen, args=(link,), name="subscription")
         self._thread.start()
         return self
 
@@ -336,12 +316,9 @@ class Subscription:
             self._thread.join()
 
     def _subscribed(self) -> _Link:
-        link = _linked(self._endpoint, self._client_id, self._session_s, self._timeout_s)
+        link = self._open()
         _, mid = link.client.subscribe(self._filter, qos=1)
-        if mid is None:
-            link.drop()
-            raise self._endpoint.went_away("it closed at once")
-        reason = link.answer_to(mid, "did not answer the subscription")
+        reason = link.answer_to(mid or 0, "did not answer the subscription")
         if reason.is_failure:
             link.drop()
             raise self._endpoint.refuses_filter(reason.getName())
@@ -349,30 +326,17 @@ class Subscription:
         return link
 
     def _listen(self, first: _Link) -> None:
-        link: _Link | None = first
-        pause_s = self._first_pause_s
-        since = time.monotonic()
-        try:
-            while not self._stop.is_set():
-                try:
-                    if link is None:
-                        since = time.monotonic()
-                        link = self._subscribed()
-                    self._pass_on(link)
-                except Explained as fault:
-                    self._connected.clear()
-                    if link is not None:
-                        link.drop()
-                        link = None
-                    self._on_fault(fault)
-                    if time.monotonic() - since > pause_s:  # it held for a while
-                        pause_s = self._first_pause_s
-                    self._stop.wait(pause_s)
-                    pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-        finally:
-            self._connected.clear()
-            if link is not None:
+        ready = [first]
+
+        def listen() -> None:
+            link = ready.pop() if ready else self._subscribed()
+            try:
+                self._pass_on(link)
+            finally:
+                self._connected.clear()
                 link.drop()
+
+        keep_trying(listen, self._stop, on_fault=self._on_fault, first_pause_s=self._first_pause_s)
 
     def _pass_on(self, link: _Link) -> None:
         """Pass on what arrives, acknowledging each message once its receiver has it."""
