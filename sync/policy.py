@@ -53,14 +53,13 @@ def epsilon(rho: Fraction, delta: float) -> float:
 
 def _exactly(value: Any) -> Any:
     """A fraction out of its exact spelling; a binary float is not what was written."""
-    if isinstance(value, Fraction):
-        return value
-    if isinstance(value, str) and _EXACT.fullmatch(value):
+    spelling = str(value) if isinstance(value, Fraction) else value
+    if isinstance(spelling, str) and _EXACT.fullmatch(spelling):
         try:
-            return Fraction(value)
+            return Fraction(spelling)
         except ZeroDivisionError:
             raise ValueError("has a zero below its fraction line") from None
-    raise ValueError('is written as text, exactly: "1/8" or "0.125"')
+    raise ValueError('is written as text, exactly, in up to 9 digits: "1/8" or "0.125"')
 
 
 Exact = Annotated[Fraction, BeforeValidator(_exactly), PlainSerializer(str, return_type=str)]
