@@ -1,0 +1,76 @@
+"""The "sensing" light: a context manager around a device being open, and nothing else.
+
+Rule it upholds: the light is on exactly while a microphone or camera is open, whatever happens
+inside; who shows it (page, terminal, a lamp on the board) asks here.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from agent.errors import SettingError
+from agent.frames import Sensor
+
+Listener = Callable[[frozenset[Sensor]], None]
+
+
+class Indicator:
+    """Which sensors are open at this moment; safe to use from several threads."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self._open: Counter[Sensor] = Counter()
+        self._lock = threading.Lock()
+        self._listeners = listeners
+
+    @property
+    def now(self) -> frozenset[Sensor]:
+        """The sensors that are open."""
+        with self._lock:
+            return frozenset(self._open)
+
+    @contextmanager
+    def sensing(self, sensor: Sensor) -> Iterator[None]:
+        """Hold the light on for a sensor while its device is open."""
+        self._change(sensor, +1)
+        try:
+            yield
+        finally:
+            self._change(sensor, -1)
+
+    def _change(self, sensor: Sensor, step: int) -> None:
+        with self._lock:
+            self._open[sensor] += step
+            if not self._open[sensor]:
+                del self._open[sensor]
+            now = frozenset(self._open)
+        for listener in self._listeners:
+            listener(now)
+
+
+class Lamp:
+    """A listener that drives an LED of the board through its sysfs brightness file."""
+
+    def __init__(self, brightness: Path) -> None:
+        """Try the lamp once, so that a wrong path is told at the start.
+
+        Raises:
+            SettingError: the file can't be written.
+        """
+        self._brightness = brightness
+        try:
+            self._write("0")
+        except OSError as fault:
+            raise SettingError(
+                f"The lamp '{brightness}' can't be driven: {fault.strerror}.",
+                "Name a file such as /sys/class/leds/ACT/brightness that the agent may write.",
+            ) from fault
+
+    def __call__(self, now: frozenset[Sensor]) -> None:
+        """Light while anything senses."""
+        self._write("1" if now else "0")
+
+    def _write(self, value: str) -> None:
+        with self._brightness.open("r+", encoding="ascii") as lamp:
+            lamp.write(value)

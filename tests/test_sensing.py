@@ -1,0 +1,51 @@
+"""The light is on exactly while a device is open."""
+
+from pathlib import Path
+
+import pytest
+
+from agent.errors import SettingError
+from agent.frames import Sensor
+from agent.sensing import Indicator, Lamp
+
+
+def test_the_light_is_on_inside_and_off_outside() -> None:
+    indicator = Indicator()
+    assert indicator.now == frozenset()
+    with indicator.sensing(Sensor.MICROPHONE):
+        assert indicator.now == {Sensor.MICROPHONE}
+        with indicator.sensing(Sensor.CAMERA):
+            assert indicator.now == {Sensor.MICROPHONE, Sensor.CAMERA}
+        assert indicator.now == {Sensor.MICROPHONE}
+    assert indicator.now == frozenset()
+
+
+def test_a_failing_device_leaves_the_light_off() -> None:
+    indicator = Indicator()
+    with pytest.raises(OSError, match="unplugged"), indicator.sensing(Sensor.CAMERA):
+        raise OSError("unplugged")
+    assert indicator.now == frozenset()
+
+
+def test_the_same_sensor_opened_twice_goes_dark_only_after_both_close() -> None:
+    indicator = Indicator()
+    with indicator.sensing(Sensor.CAMERA):
+        with indicator.sensing(Sensor.CAMERA):
+            pass
+        assert indicator.now == {Sensor.CAMERA}
+
+
+def test_listeners_and_the_lamp_follow_each_change(tmp_path: Path) -> None:
+    brightness = tmp_path / "brightness"
+    brightness.write_text("0")
+    told: list[frozenset[Sensor]] = []
+    indicator = Indicator(told.append, Lamp(brightness))
+    with indicator.sensing(Sensor.MICROPHONE):
+        assert brightness.read_text() == "1"
+    assert brightness.read_text() == "0"
+    assert told == [frozenset({Sensor.MICROPHONE}), frozenset()]
+
+
+def test_a_lamp_that_cannot_be_driven_is_told_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="can't be driven"):
+        Lamp(tmp_path / "nothing")
