@@ -19,6 +19,7 @@ from edge_models.head import Head
 from edge_models.runner import Graph
 
 _LONGEST_BYTES: Final = 256 * 1024
+_SCORE_TOLERANCE: Final = 1e-6
 Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
 Row = tuple[Finite, ...]
 
@@ -58,7 +59,8 @@ class Golden(BaseModel):
         """Run every vector through both bodies.
 
         Raises:
-            BundleError: an answer is further from the stored one than `allowed_steps`.
+            BundleError: an embedding is further from the stored one than `allowed_steps`, or a
+                score differs at all.
         """
         fresh = Baseline.empty(population)
         summaries = np.asarray([vector.summary for vector in self.vectors], np.float32)
@@ -72,6 +74,12 @@ class Golden(BaseModel):
             self._steps(by_onnx, by_tflite),
             float(np.abs(_scores(head, by_onnx) - _scores(head, by_tflite)).max()),
         )
+        scores = np.asarray([vector.scores for vector in self.vectors])
+        if np.abs(_scores(head, stored) - scores).max() > _SCORE_TOLERANCE:
+            raise BundleError(
+                "The bundle's head does not give its golden scores on this machine.",
+                "Install the bundle again.",
+            )
         furthest = max(agreement.onnx_steps, agreement.tflite_steps)
         if furthest > self.allowed_steps + 1e-3:
             raise BundleError(

@@ -1,0 +1,152 @@
+"""Puts a bundle together: head, population, golden vectors, card, and the manifest over all.
+
+Rules it upholds: the manifest is written last and names every file of the folder; a bundle is
+loaded, verified and run in both runtimes before it replaces another; a model carries the
+licence of what it learned from.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from edge_models.baseline import Baseline
+from edge_models.bundle import Bundle, load_bundle
+from edge_models.golden import Golden, Vector
+from edge_models.head import Head
+from edge_models.manifest import (
+    MANIFEST_NAME,
+    FileEntry,
+    Manifest,
+    Runtimes,
+    Thresholds,
+    parse_manifest,
+)
+from edge_models.population import written
+from edge_models.training.corpora import Clip
+from edge_models.training.int8_model import Int8Model
+from edge_models.training.quantise import onnx_body
+from edge_models.training.streams import Windows
+from edge_models.training.tflite_writer import tflite_body
+
+VERSION: Final = "1.0.0"
+PURPOSE: Final = (
+    "Screening aid, never a diagnosis: how sad or fearful speech sounds beside the same person's "
+    "earlier speech. Affect figures on acted speech only."
+)
+THRESHOLDS: Final = Thresholds(
+    minimum_speech_s=3.0, minimum_speech_short_s=0.5, middle_from=0.35, high_from=0.65
+)
+ALLOWED_STEPS: Final = 1.0
+GOLDEN_NOISE: Final = 0.5
+_RESTRICTED: Final = ("BY-NC", "BY-NC-SA")
+
+
+def licence_of(clips: Sequence[Clip]) -> tuple[str, str]:
+    """The licence of a model of these clips, and a sentence why."""
+    sets = ", ".join(sorted({f"{clip.dataset} ({clip.licence})" for clip in clips}))
+    terms = {term for clip in clips for term in clip.licence.upper().split()[1:2]}
+    carried = max((name for name in _RESTRICTED if name in terms), key=len, default=None)
+    if carried is None:
+        return "As its training data", f"Trained on {sets}: look at the terms of each of them."
+    return (
+        f"CC {carried} 4.0",
+        f"Trained on {sets}: this model is for non-commercial use and carries the terms of its "
+        "training data; the licence of the code does not cover it.",
+    )
+
+
+def write_body(folder: Path, model: Int8Model, head: Head, functionals: Sequence[str]) -> None:
+    """Write both bodies, the head and the population."""
+    (folder / "body.onnx").write_bytes(onnx_body(model.body))
+    (folder / "body.tflite").write_bytes(tflite_body(model.body))
+    (folder / "head.json").write_bytes(head.model_dump_json(indent=1).encode() + b"\n")
+    (folder / "population.json").write_bytes(written(model.population, tuple(functionals)))
+
+
+def write_golden(folder: Path, model: Int8Model, head: Head, windows: Windows, seed: int) -> None:
+    """Write golden vectors: averages over people, by set and emotion, plus noise."""
+    rng = np.random.default_rng(seed)
+    population = model.population
+    means = [
+        windows.summaries[chosen].mean(axis=0)
+        for dataset in np.unique(windows.dataset)
+        for emotion in np.unique(windows.emotion)
+        if (chosen := (windows.dataset == dataset) & (windows.emotion == emotion)).any()
+    ]
+    vectors = []
+    for mean in means:
+        noise = rng.normal(0, GOLDEN_NOISE, len(mean)) * population.spread
+        summary = (mean + noise).astype(np.float32)
+        z = Baseline.empty(population).normalised(summary)
+        embedding = model.body.run(z[None])[0]
+        scores = head.score(embedding)
+        vectors.append(
+            Vector(
+                summary=tuple(map(float, summary)),
+                embedding=tuple(map(float, embedding)),
+                scores=(scores.sadness, scores.fear, scores.distress),
+            )
+        )
+    golden = Golden(
+        format=1,
+        step=model.body.embed.leaving.step,
+        allowed_steps=ALLOWED_STEPS,
+        vectors=tuple(vectors),
+    )
+    (folder / "golden.json").write_bytes(golden.model_dump_json().encode() + b"\n")
+
+
+def write_manifest(
+    folder: Path, name: str, licence: tuple[str, str], made_with: Sequence[str]
+) -> None:
+    """Write the manifest over every file that lies in the folder now.
+
+    Raises:
+        ValueError: a file that every bundle needs is missing (pydantic's error, our bug).
+    """
+    manifest = Manifest(
+        format=1,
+        name=name,
+        version=VERSION,
+        purpose=PURPOSE,
+        licence=licence[0],
+        notice=licence[1],
+        made_with=tuple(made_with),
+        runtimes=Runtimes(),
+        thresholds=THRESHOLDS,
+        files=entries_of(folder),
+    )
+    (folder / MANIFEST_NAME).write_bytes(manifest.to_bytes())
+
+
+def write_bundle(folder: Path) -> Bundle:
+    """Renew the sizes and hashes in a folder's manifest, after one of its files was made anew.
+
+    Raises:
+        BundleError: there is no manifest to renew, or the bundle does not hold together.
+    """
+    old = parse_manifest((folder / MANIFEST_NAME).read_bytes())
+    renewed = old.model_copy(update={"files": entries_of(folder)})
+    (folder / MANIFEST_NAME).write_bytes(renewed.to_bytes())
+    return load_bundle(folder)
+
+
+def entries_of(folder: Path) -> tuple[FileEntry, ...]:
+    """Name, size and hash of every file of the folder but its manifest."""
+    contents = (
+        (path.name, path.read_bytes())
+        for path in sorted(folder.iterdir())
+        if path.name != MANIFEST_NAME
+    )
+    return tuple(
+        FileEntry(name=name, bytes=len(raw), sha256=hashlib.sha256(raw).hexdigest())
+        for name, raw in contents
+    )
+
+
+def sizes_of(folder: Path) -> tuple[tuple[str, int], ...]:
+    """Names and sizes of the folder's files."""
+    return tuple((entry.name, entry.bytes) for entry in entries_of(folder))

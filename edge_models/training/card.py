@@ -1,0 +1,180 @@
+"""The model card of a bundle: what it is for, what it learned from, how good it is, its limits.
+
+Rules it upholds: every figure is called an affect figure and stands beside a constant answer, a
+network trained on shuffled labels, and its interval over people; nothing is left out because it
+looks bad.
+
+Source: Mitchell et al., "Model Cards for Model Reporting", FAT* 2019, for the sections.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge_models.assessment import TASKS
+from edge_models.baseline import LONGEST_MEMORY, MEAN_WEIGHT, SPREAD_WEIGHT
+from edge_models.golden import Agreement
+from edge_models.manifest import Thresholds
+from edge_models.training.corpora import Clip
+from edge_models.training.encoder import EMBEDDING, HIDDEN
+from edge_models.training.evaluate import SIX, Affect, Condition, Evaluation
+from edge_models.training.metrics import Estimate
+
+_INTENDED = """\
+A screening aid for research: from ten seconds of speech it says how sad or fearful the voice
+sounds beside the same person's earlier windows. It is **never a diagnosis**, it is not a medical
+device, and no decision about anybody may rest on it. It stays silent when it hears too little
+speech or when the camera sees more than one face.
+
+Sadness stands in for the depression task and fear for the anxiety task, because no openly licensed
+raw speech with depression or anxiety labels exists. **Every figure below is an affect figure on
+acted speech.** None of them says how well depression or anxiety would be recognised."""
+
+_LIMITS = """\
+- Acted emotions of a few trained speakers in quiet rooms, a handful of sentences, two languages.
+  Everyday speech, other languages, children, old age, illness and noise are untested.
+- Fear was learned from one set only; the other holds none, and its fear scores are unverified.
+- A score depends on the order of windows: somebody who has been sad since the first window looks
+  usual to a baseline that has heard nothing else.
+- Scores are calibrated as if both answers were equally common. At another base rate they must be
+  shifted by its log-odds; the band edges are not clinical cut-offs.
+- Distress is scored for itself and may come out below sadness or fear.
+- The embedding still tells people apart to some degree; suppressing that is not claimed here.
+- Facial features are computed and shown to their owner, but not scored: no openly licensed labelled
+  recordings of faces that would fit the tasks are at hand.
+- The shipped network is trained on everybody; the figures are those of networks trained without
+  the people they were tested on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What the card tells of how a bundle was made; `sizes` names files and their bytes."""
+
+    name: str
+    version: str
+    licence: str
+    notice: str
+    made_with: tuple[str, ...]
+    thresholds: Thresholds
+    seed: int
+    clips: Sequence[Clip]
+    used: int
+    joined: int
+    sizes: tuple[tuple[str, int], ...]
+    agreement: Agreement
+
+
+def card(made: Made, evaluation: Evaluation, chapters: Sequence[str]) -> str:
+    """The card in Markdown; `chapters` are the front end's and the gate's own tables."""
+    return (
+        "\n\n".join(
+            [
+                f"# {made.name} {made.version}",
+                "## Intended use\n\n" + _INTENDED,
+                "## Licence\n\n" + f"{made.licence}. {made.notice}",
+                "## How it works\n\n" + _how(made),
+                "## Learned from\n\n" + _learned_from(made),
+                "## Affect figures\n\n" + _figures(evaluation),
+                "## Files and runtimes\n\n" + _files(made),
+                *(chapter.strip() for chapter in chapters),
+                "## Limits\n\n" + _LIMITS,
+            ]
+        )
+        + "\n"
+    )
+
+
+def _how(made: Made) -> str:
+    limits = made.thresholds
+    return f"""\
+1. A speech gate marks the 10 ms rows that hold near speech. Under {limits.minimum_speech_s:g} s of
+   speech in a window of ten seconds ({limits.minimum_speech_short_s:g} s where a whole short
+   recording is one window) nothing is described or scored.
+2. 25 descriptors at 100 Hz and 88 functionals over the speech rows, by their eGeMAPSv02 names.
+3. The person's own running baseline: means shrunk to the population by {MEAN_WEIGHT:g} windows'
+   weight, spreads by {SPREAD_WEIGHT:g}; memory {LONGEST_MEMORY:g} windows; z-scores within ±4.
+   It is causal: a window is measured against earlier ones only.
+4. An int8 network 88 → {HIDDEN} (ReLU) → {EMBEDDING}: the embedding.
+5. A linear head of {3 * (EMBEDDING + 1)} parameters, and a slope and a shift for each score.
+
+Bands: middle from {limits.middle_from:g}, high from {limits.high_from:g}."""
+
+
+def _learned_from(made: Made) -> str:
+    rows = ["| set | people | clips | licence |", "|---|---|---|---|"]
+    for dataset in sorted({clip.dataset for clip in made.clips}):
+        own = [clip for clip in made.clips if clip.dataset == dataset]
+        people = len({clip.person for clip in own})
+        rows.append(f"| {dataset} | {people} | {len(own)} | {own[0].licence} |")
+    return "\n".join(
+        [
+            *rows,
+            "",
+            f"{made.used} of {len(made.clips)} clips held enough speech. Each person was heard as "
+            f"recorded and once more at another level; {made.joined} windows of about ten seconds "
+            "were joined from clips of one person and emotion. "
+            f"Seed {made.seed}; {', '.join(made.made_with)}.",
+        ]
+    )
+
+
+def _figures(evaluation: Evaluation) -> str:
+    parts = [
+        "Five folds over people, the same for every set; network, population, int8 ranges and "
+        "calibration come from other people (calibration from folds inside the others). "
+        "In brackets: 95 % bootstrap intervals over people. "
+        f"*Six*: the mean log-odds of {SIX} windows of one person. *ECE*: calibration error, both "
+        "classes weighing the same. A constant answer has balanced accuracy 0.50 and AUROC 0.50; "
+        "its macro-F1 is in the last column but one; the last is the balanced accuracy of "
+        "networks trained on shuffled labels."
+    ]
+    for task in TASKS:
+        figures = [figure for figure in evaluation.figures if figure.task == task]
+        parts.append(f"### {task.capitalize()}\n\n" + _table(figures))
+    return "\n\n".join(parts)
+
+
+def _table(figures: Sequence[Affect]) -> str:
+    rows = [
+        "| set | windows | people, n | balanced accuracy | macro-F1 | AUROC | ECE | "
+        "balanced accuracy, six | AUROC, six | constant F1 | shuffled |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for one in figures:
+        whom = "" if one.group == "everyone" else f", {one.group}"
+        shuffled = "" if one.shuffled is None else f"{one.shuffled:.2f}"
+        rows.append(
+            f"| {one.dataset}{whom} | {one.condition} | {one.people}, {one.windows} | "
+            f"{one.balanced_accuracy} | {one.macro_f1} | {one.auroc} | {one.calibration_error} | "
+            f"{_or_none(one.six)} | {_or_none(one.six_auroc)} | {one.constant_macro_f1:.2f} | "
+            f"{shuffled} |"
+        )
+    return "\n".join(rows)
+
+
+def _or_none(estimate: Estimate | None) -> str:
+    return "too few windows" if estimate is None else str(estimate)
+
+
+def _files(made: Made) -> str:
+    rows = ["| file | bytes |", "|---|---|", *(f"| {n} | {size:,} |" for n, size in made.sizes)]
+    agreement = made.agreement
+    return "\n".join(
+        [
+            *rows,
+            "",
+            f"On {agreement.vectors} golden vectors ONNX Runtime and TFLite differ by at most "
+            f"{agreement.between_steps:.0f} int8 step of the embedding, and by "
+            f"{agreement.between_scores:.4f} in a score. Golden vectors are averages over people "
+            "plus noise: no window of anybody.",
+        ]
+    )
+
+
+def main_figure(evaluation: Evaluation, dataset: str) -> Affect:
+    """Distress of one set's clips with their own baseline: the figure that is quoted first."""
+    return next(
+        figure
+        for figure in evaluation.figures
+        if (figure.task, figure.condition, figure.dataset, figure.group)
+        == ("distress", Condition.CLIPS, dataset, "everyone")
+    )

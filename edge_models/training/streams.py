@@ -1,0 +1,129 @@
+"""Simulated streams: a person's windows in some order, normalised by their own causal baseline.
+
+Rules it upholds: training sees what the device will see, through the device's own `Baseline`; a
+window is never normalised by itself or by a later one; the population comes from training
+people only (the caller's duty, by the rows it passes).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_models.baseline import Baseline, Population
+
+Floats = npt.NDArray[np.float32]
+Places = npt.NDArray[np.intp]
+
+
+class Kind(StrEnum):
+    """What a window was made of."""
+
+    CLIP = "clip"  # one short recording, as `describe --window file` makes it
+    JOINED = "joined"  # several of one person and emotion, as long as a live window
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """N described windows of many people, with what is known of them.
+
+    `summaries` float32 (N, F); `truth` and `known` bool (N, 3), a column for each task;
+    `emotion` (N,) a place in `corpora.EMOTIONS` or -1; `person`, `dataset`, `sex` and `kind` are
+    (N,) arrays of words; `take` (N,) is 0 for sound as recorded, else at another level; `fold`
+    (N,) is the person's fold.
+    """
+
+    summaries: Floats
+    truth: npt.NDArray[np.bool_]
+    known: npt.NDArray[np.bool_]
+    emotion: Places
+    person: npt.NDArray[np.str_]
+    dataset: npt.NDArray[np.str_]
+    sex: npt.NDArray[np.str_]
+    kind: npt.NDArray[np.str_]
+    take: Places
+    fold: Places
+
+    def __len__(self) -> int:
+        return len(self.summaries)
+
+    def at(self, rows: npt.NDArray[np.bool_] | Places) -> "Windows":
+        """Some of the windows."""
+        columns = (getattr(self, name) for name in self.__slots__)
+        return Windows(*(column[rows] for column in columns))
+
+
+def population_of(windows: Windows) -> Population:
+    """The population of some people's windows."""
+    return Population.of(windows.summaries)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Passed:
+    """Windows in the order in which they passed: `places` (M,) into the table, `z` (M, F)."""
+
+    places: Places
+    z: Floats
+
+
+def live_order(windows: Windows, rng: np.random.Generator) -> Iterator[Places]:
+    """One stream for each person, kind and take: mixed, or in runs of one emotion.
+
+    Moods last: half of the streams come in runs, so the baseline has learnt the mood it is in.
+    """
+    for person in np.unique(windows.person):
+        for kind in Kind:
+            for take in np.unique(windows.take):
+                own = rng.permutation(own_windows(windows, person, kind, take))
+                if rng.random() < 0.5:
+                    emotions = rng.permutation(np.unique(windows.emotion[own]))
+                    runs = [own[windows.emotion[own] == emotion] for emotion in emotions]
+                    own = np.concatenate([own[:0], *runs])
+                yield own
+
+
+def file_order(windows: Windows, kind: Kind) -> Iterator[Places]:
+    """Each person's windows of one kind, as recorded, in the manifest's order."""
+    for person in np.unique(windows.person):
+        yield own_windows(windows, person, kind, 0)
+
+
+def random_order(windows: Windows, kind: Kind, rng: np.random.Generator) -> Iterator[Places]:
+    """Each person's windows of one kind, as recorded, in random order."""
+    for own in file_order(windows, kind):
+        yield rng.permutation(own)
+
+
+def own_windows(windows: Windows, person: str, kind: Kind, take: int) -> Places:
+    """Where one person's windows of a kind and take are in the table."""
+    own = (windows.person == person) & (windows.kind == kind) & (windows.take == take)
+    return np.flatnonzero(own)
+
+
+def passed(
+    windows: Windows,
+    population: Population,
+    streams: Iterator[Places] | Sequence[Places],
+    *,
+    forgetting: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> Passed:
+    """Let streams pass by, each through a fresh baseline.
+
+    With probability `forgetting` a baseline starts anew before a window: a person just enrolled,
+    or a recording of nobody known. `forgetting` 1 is "no baseline at all".
+    """
+    places: list[int] = []
+    rows: list[Floats] = []
+    for stream in streams:
+        baseline = Baseline.empty(population)
+        for place in stream:
+            if forgetting and (rng is None or rng.random() < forgetting):
+                baseline = Baseline.empty(population)
+            summary = windows.summaries[place]
+            places.append(int(place))
+            rows.append(baseline.normalised(summary))
+            baseline = baseline.including(summary)
+    return Passed(np.asarray(places, np.intp), np.asarray(rows, np.float32))

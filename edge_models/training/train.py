@@ -1,0 +1,198 @@
+"""Train the shipped bundle again from real recordings, test it, and write its card.
+
+    sottovoce train                              SOTTOVOCE_DATA into the shipped bundle
+    sottovoce train --recordings DIR --out DIR   other recordings, another folder
+    sottovoce train --keep-front-end             a new classifier on the front end as it is
+
+DIR holds a MANIFEST.csv with the columns path, dataset, licence, identity, label, extra. One seed
+gives one bundle. The old bundle is replaced only when the new one passed its own golden vectors in
+both runtimes. What comes out is a screening aid trained on acted speech; CARD.md says how good.
+"""
+
+import argparse
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final, TypeVar
+
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from edge_models.acoustic import SUMMARY_NAMES, AcousticFrontEnd
+from edge_models.baseline import Population
+from edge_models.bundle import load_bundle, shipped_folder
+from edge_models.errors import BundleError
+from edge_models.golden import Agreement, parse_golden
+from edge_models.head import Head
+from edge_models.manifest import MANIFEST_NAME
+from edge_models.runner import OnnxGraph, TfliteGraph
+from edge_models.speech_gate import SpeechGate
+from edge_models.training import assemble
+from edge_models.training.card import Made, card, main_figure
+from edge_models.training.corpora import Clip, affect_clips
+from edge_models.training.described import FrontEnd, described
+from edge_models.training.evaluate import Evaluation, evaluated
+from edge_models.training.export_frontend import export_frontend
+from edge_models.training.gate import train_gate
+from edge_models.training.int8_model import Int8Model, trained
+from edge_models.training.recordings import recordings_folder
+from edge_models.training.streams import Kind, Windows
+
+DEFAULT_SEED: Final = 7
+NAME: Final = "affect-1"
+_FRONT_END: Final = ("gate.onnx", "descriptors.onnx", "functionals.onnx")
+_CHAPTERS: Final = ("agreement.md", "gate.md")
+_PACKAGES: Final = ("torch", "onnx", "onnxruntime", "ai-edge-litert", "tflite-runtime", "numpy")
+Item = TypeVar("Item")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `sottovoce train`."""
+    parser.add_argument("--recordings", type=Path, metavar="DIR", help="else SOTTOVOCE_DATA")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="else the shipped bundle's folder")
+    parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
+    parser.add_argument(
+        "--datasets", nargs="+", default=[], metavar="SET", help="learn from these sets only"
+    )
+    parser.add_argument(
+        "--keep-front-end",
+        action="store_true",
+        help="take gate, descriptors and functionals from the shipped bundle",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train, test, assemble, check, and only then replace what is in the folder."""
+    torch.set_num_threads(1)
+    console = Console(stderr=True)
+    recordings = arguments.recordings or recordings_folder()
+    clips = affect_clips(recordings, arguments.datasets)
+    out: Path = arguments.out or shipped_folder()
+    with tempfile.TemporaryDirectory(prefix="sottovoce-") as staging:
+        folder = Path(staging)
+        _place_front_end(folder, recordings, arguments.seed, arguments.keep_front_end, console)
+        shutil.copyfile(shipped_folder() / "policy.json", folder / "policy.json")
+        windows = described(
+            recordings,
+            clips,
+            _front_end(folder),
+            arguments.seed,
+            lambda told: _shown(told, "Describing recordings", console),
+        )
+        evaluation = evaluated(
+            windows, arguments.seed, lambda folds, text: _shown(folds, text, console)
+        )
+        with console.status("Training on everybody"):
+            model = trained(windows, arguments.seed)
+        agreement = _written(folder, model, evaluation, windows, clips, arguments.seed)
+        load_bundle(folder).check()
+        _replace(out, folder)
+    _tell(console, out, evaluation, agreement)
+    return 0
+
+
+def _shown(items: Iterable[Item], text: str, console: Console) -> Iterator[Item]:
+    yield from track(items, text, console=console)
+
+
+def _place_front_end(
+    folder: Path, recordings: Path, seed: int, keep: bool, console: Console
+) -> None:
+    if keep:
+        for name in (*_FRONT_END, *_CHAPTERS):
+            source = shipped_folder() / name
+            if source.exists():
+                shutil.copyfile(source, folder / name)
+            elif name in _FRONT_END:
+                raise BundleError(
+                    f"The shipped bundle has no '{name}' to keep.", "Leave --keep-front-end out."
+                )
+        return
+    with console.status("Exporting the acoustic front end"):
+        export_frontend(folder)
+    with console.status("Training the speech gate (some minutes)"):
+        train_gate(recordings, folder, seed)
+    for name in _CHAPTERS:
+        source = shipped_folder() / name
+        if source.exists() and not (folder / name).exists():
+            shutil.copyfile(source, folder / name)
+
+
+def _front_end(folder: Path) -> FrontEnd:
+    gate, descriptors, functionals = (
+        OnnxGraph((folder / name).read_bytes()) for name in _FRONT_END
+    )
+    return FrontEnd(SpeechGate(gate), AcousticFrontEnd(descriptors, functionals))
+
+
+def _written(
+    folder: Path,
+    model: Int8Model,
+    evaluation: Evaluation,
+    windows: Windows,
+    clips: tuple[Clip, ...],
+    seed: int,
+) -> Agreement:
+    """Write everything that the manifest names, and the manifest last."""
+    head = model.head(evaluation.platt)
+    assemble.write_body(folder, model, head, SUMMARY_NAMES)
+    assemble.write_golden(folder, model, head, windows, seed)
+    agreement = _agreement(folder, model.population, head)
+    licence = assemble.licence_of(clips)
+    made_with = tuple(f"{name} {version(name)}" for name in _PACKAGES)
+    as_recorded = windows.at(windows.take == 0)
+    made = Made(
+        name=NAME,
+        version=assemble.VERSION,
+        licence=licence[0],
+        notice=licence[1],
+        made_with=made_with,
+        thresholds=assemble.THRESHOLDS,
+        seed=seed,
+        clips=clips,
+        used=int((as_recorded.kind == Kind.CLIP).sum()),
+        joined=int((windows.kind == Kind.JOINED).sum()),
+        sizes=assemble.sizes_of(folder),
+        agreement=agreement,
+    )
+    chapters = [
+        (folder / name).read_text(encoding="utf-8")
+        for name in _CHAPTERS
+        if (folder / name).exists()
+    ]
+    (folder / "CARD.md").write_text(card(made, evaluation, chapters), encoding="utf-8")
+    assemble.write_manifest(folder, NAME, licence, made_with)
+    return agreement
+
+
+def _agreement(folder: Path, population: Population, head: Head) -> Agreement:
+    golden = parse_golden((folder / "golden.json").read_bytes(), population, head)
+    onnx = OnnxGraph((folder / "body.onnx").read_bytes())
+    tflite = TfliteGraph((folder / "body.tflite").read_bytes())
+    return golden.check(onnx, tflite, population, head)
+
+
+def _replace(out: Path, folder: Path) -> None:
+    """Put the new files where the old ones are; the manifest last, so a half copy is noticed."""
+    out.mkdir(parents=True, exist_ok=True)
+    new = sorted(folder.iterdir(), key=lambda path: path.name == MANIFEST_NAME)
+    for path in new:
+        shutil.copyfile(path, out / path.name)
+    load_bundle(out)
+
+
+def _tell(console: Console, out: Path, evaluation: Evaluation, agreement: Agreement) -> None:
+    datasets = sorted({figure.dataset for figure in evaluation.figures})
+    for dataset in datasets:
+        figure = main_figure(evaluation, dataset)
+        console.print(
+            f"{dataset}: distress on people it never met, balanced accuracy "
+            f"{figure.balanced_accuracy} a clip, {figure.six} over six (affect figures)"
+        )
+    console.print(
+        f"Runtimes differ by at most {agreement.between_steps:.0f} int8 step. "
+        f"The bundle is in {out}; read CARD.md there."
+    )
