@@ -126,7 +126,11 @@ class FaceMesh:
         return found
 
     def _surest_face(self, pixels: Pixels) -> float:
-        found = _processed(self._detector, np.ascontiguousarray(pixels)).detections or ()
+        turned = pixels.copy()
+        try:
+            found = _processed(self._detector, turned).detections or ()
+        finally:
+            turned.fill(0)
         return max((float(face.score[0]) for face in found), default=0.0)
 
 

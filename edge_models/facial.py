@@ -97,6 +97,11 @@ class FacialSummary:
     face_s: float
     alone: bool | None
 
+    @staticmethod
+    def nobody_looked() -> "FacialSummary":
+        """A window without a camera."""
+        return FacialSummary(None, 0.0, None)
+
 
 def gaze_of(blendshapes: Floats) -> Floats:
     """Where the eyes turn within the head, float32 (2,) in -1..1: to the person's left, and up."""
@@ -122,7 +127,7 @@ def summarise(
         raise ContractError("A window ends after it starts.")
     inside = [seen for seen in observations if start_s <= seen.time_s < end_s]
     if not inside:
-        return FacialSummary(None, 0.0, None)
+        return FacialSummary.nobody_looked()
     times = np.array([seen.time_s for seen in inside])
     if (np.diff(times) < 0).any():
         raise ContractError("Observations come in the order in which they were made.")
