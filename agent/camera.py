@@ -17,12 +17,13 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from agent.camera_device import CameraFault, SensingLight
+from agent.camera_device import CameraFault
 from agent.camera_live import LiveTrack
 from agent.camera_recorded import RecordedTrack
 from agent.errors import SettingError
 from agent.frames import GapReason
 from agent.pace import Pace
+from agent.sensing import Indicator
 from edge_models.errors import RecordingError
 from edge_models.face_mesh import FaceMesh
 from edge_models.raw import RawImage
@@ -190,7 +191,7 @@ def face_track(
     source: int | Path,
     *,
     frames_per_s: float,
-    indicator: SensingLight,
+    indicator: Indicator,
     clock: Callable[[], float],
     live: bool,
 ) -> LiveTrack | RecordedTrack:
@@ -228,7 +229,7 @@ def _quiet_cv2() -> ModuleType:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
     import cv2
 
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it may be loaded already
+    cv2.setLogLevel(0)  # silent
     cv2.setNumThreads(1)
     module: ModuleType = cv2
     return module

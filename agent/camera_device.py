@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from agent.errors import DeviceError
-from agent.frames import GapReason, Sensor
+from agent.frames import GapReason
 from agent.sight import Mesh
 from edge_models.raw import RawImage
 
@@ -53,14 +53,6 @@ class Device(Protocol):
 
     def close(self) -> None:
         """Let the device go."""
-        ...
-
-
-class SensingLight(Protocol):
-    """What is lit while a device is open: `agent.sensing.Indicator`."""
-
-    def sensing(self, sensor: Sensor) -> AbstractContextManager[object]:
-        """Lit inside."""
         ...
 
 

@@ -17,10 +17,11 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Final, Self
 
-from agent.camera_device import CameraFault, Device, MakeMesh, OpenDevice, SensingLight
+from agent.camera_device import CameraFault, Device, MakeMesh, OpenDevice
 from agent.frames import GapReason, Sensor
 from agent.looked import Looked, SightLog
 from agent.pace import Pace, Sampler
+from agent.sensing import Indicator
 from agent.sight import FROZEN_AFTER_S, Sight
 from edge_models.errors import Explained
 from edge_models.raw import RawImage
@@ -76,7 +77,7 @@ class LiveTrack:
         *,
         make_mesh: MakeMesh,
         pace: Pace,
-        indicator: SensingLight,
+        indicator: Indicator,
         clock: Callable[[], float],
         stopwatch: Callable[[], float] = time.perf_counter,
         first_retry_s: float = FIRST_RETRY_S,

@@ -11,10 +11,11 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Final, Self
 
-from agent.camera_device import Device, MakeMesh, OpenDevice, SensingLight
+from agent.camera_device import Device, MakeMesh, OpenDevice
 from agent.frames import GapReason, Sensor
 from agent.looked import Looked, SightLog
 from agent.pace import Sampler
+from agent.sensing import Indicator
 from agent.sight import Sight
 from edge_models.errors import ContractError
 
@@ -34,7 +35,7 @@ class RecordedTrack:
         *,
         make_mesh: MakeMesh,
         frames_per_s: float,
-        indicator: SensingLight,
+        indicator: Indicator,
     ) -> None:
         self._open_device = open_device
         self._make_mesh = make_mesh

@@ -56,6 +56,7 @@ _BIN_S: Final = 0.2  # movement is measured between means over such bins, whatev
 _SMILING: Final = 0.35
 _COMPANY_S: Final = 0.5  # an unbroken stretch of two faces that is no flicker any more
 _COMPANY_TOTAL_S: Final = 1.0
+_ROUNDING_S: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -218,7 +219,8 @@ def _in_company(company: npt.NDArray[np.bool_], held_s: Doubles) -> bool:
         stretch_s, frames = (stretch_s + for_s, frames + 1) if together else (0.0, 0)
         if frames >= 2:
             longest_s = max(longest_s, stretch_s)
-    return longest_s >= _COMPANY_S or float(held_s[company].sum()) >= _COMPANY_TOTAL_S
+    total_s = float(held_s[company].sum())
+    return longest_s + _ROUNDING_S >= _COMPANY_S or total_s + _ROUNDING_S >= _COMPANY_TOTAL_S
 
 
 def _binned(times_s: Doubles, values: Doubles) -> tuple[Doubles, Doubles]:
