@@ -77,8 +77,9 @@ class WindowCutter:
             raise ContractError("A window is a positive multiple of one hop.")
         self._window = window_samples
         self._context = context_samples
-        self._tail = np.zeros(context_samples, np.float32)  # starts at _tail_first
-        self._tail_first = -context_samples
+        # Starts at stream sample `_next_window - context`; zeros from `_filled` on.
+        self._buffer = np.zeros(window_samples + 2 * context_samples, np.float32)
+        self._filled = context_samples
         self._gaps: list[tuple[int, int]] = []
         self._next_window = 0
         self._end = 0
@@ -98,58 +99,51 @@ class WindowCutter:
             raise ContractError("Blocks of one stream come in order and never overlap.")
         if block.first_sample > self._end:
             yield from self.skip_to(block.first_sample)
-        self._append(block.samples)
-        yield from self._complete()
+        yield from self._append(block.samples)
 
     def skip_to(self, sample: int) -> Iterator[AudioWindow]:
         """Note that nothing was heard up to `sample`: the hole reads as silence."""
+        if self._end < sample:
+            self._gaps.append((self._end, sample))
         while self._end < sample:
             step = min(sample - self._end, self._window)
-            self._gaps.append((self._end, self._end + step))
-            self._append(np.zeros(step, np.float32))
-            yield from self._complete()
+            yield from self._append(np.zeros(step, np.float32))
 
     def finish(self) -> Iterator[AudioWindow]:
         """End of the stream: yield what is left, the right context being silence."""
-        end = self._end
-        self._tail = np.concatenate([self._tail, np.zeros(self._context, np.float32)])
-        while self._next_window < end:
+        while self._next_window < self._end:
             # The last hop may be partly silence: no sample is lost.
-            size = min(self._window, -(-(end - self._next_window) // HOP_SAMPLES) * HOP_SAMPLES)
-            needed = self._next_window + size + self._context - self._tail_first
-            if needed > len(self._tail):
-                pad = np.zeros(needed - len(self._tail), np.float32)
-                self._tail = np.concatenate([self._tail, pad])
-            yield self._cut(size)
+            left = -(-(self._end - self._next_window) // HOP_SAMPLES) * HOP_SAMPLES
+            yield self._cut(min(self._window, left))
         self.wipe()
 
     def wipe(self) -> None:
         """Overwrite what is still held."""
-        self._tail.fill(0)
+        self._buffer.fill(0)
 
-    def _append(self, samples: npt.NDArray[np.float32]) -> None:
-        grown = np.concatenate([self._tail, samples])
-        self._tail.fill(0)
-        self._tail = grown
-        self._end += len(samples)
-
-    def _complete(self) -> Iterator[AudioWindow]:
-        while self._end >= self._next_window + self._window + self._context:
-            yield self._cut(self._window)
+    def _append(self, samples: npt.NDArray[np.float32]) -> Iterator[AudioWindow]:
+        taken = 0
+        while taken < len(samples):
+            step = min(len(samples) - taken, len(self._buffer) - self._filled)
+            self._buffer[self._filled : self._filled + step] = samples[taken : taken + step]
+            self._filled += step
+            self._end += step
+            taken += step
+            if self._filled == len(self._buffer):
+                yield self._cut(self._window)
 
     def _cut(self, size: int) -> AudioWindow:
-        offset = self._next_window - self._context - self._tail_first
-        piece = self._tail[offset : offset + size + 2 * self._context].copy()
         first, last = self._next_window, self._next_window + size
+        piece = self._buffer[: size + 2 * self._context].copy()
         missing = sum(max(0, min(last, b) - max(first, a)) for a, b in self._gaps)
         self._gaps = [gap for gap in self._gaps if gap[1] > last]
-        window = AudioWindow(first, RawAudio(piece, first - self._context), missing)
+        rest = self._buffer[size:].copy()
+        self._buffer[: len(rest)] = rest
+        self._buffer[len(rest) :] = 0
+        rest.fill(0)
+        self._filled = max(0, self._filled - size)
         self._next_window = last
-        keep = last - self._context - self._tail_first
-        rest = self._tail[keep:].copy()
-        self._tail.fill(0)
-        self._tail, self._tail_first = rest, self._tail_first + keep
-        return window
+        return AudioWindow(first, RawAudio(piece, first - self._context), missing)
 
 
 def windows_of(
