@@ -19,17 +19,18 @@ from edge_models.raw import SAMPLE_RATE_HZ
 from edge_models.runner import Graph
 from edge_models.windows import CONTEXT_SAMPLES, HOP_SAMPLES, AudioWindow
 
-VOTE_MODES: Final = (1, 3)
-"""webrtcvad's aggressiveness whose decisions the graph sees: a generous and a strict one."""
+VOTE_MODE: Final = 2
+"""webrtcvad's aggressiveness whose decisions the graph sees: the best alone at most ratios."""
 
-VOTE_FRAME_SAMPLES: Final = 320
-"""webrtcvad takes 10, 20 or 30 ms; 20 ms costs two thirds of 10 ms and decides as well."""
+VOTE_FRAME_ROWS: Final = 3
+"""webrtcvad takes 10, 20 or 30 ms; 30 ms costs the least and decides best."""
 
 THRESHOLD: Final = 0.5
 LONGEST_GAP_ROWS: Final = 8
 SHORTEST_SPEECH_ROWS: Final = 6
 
 Mask = npt.NDArray[np.bool_]
+Pcm = npt.NDArray[np.int16]
 Row = npt.NDArray[np.float32]
 
 
@@ -64,52 +65,37 @@ class SpeechGate:
         return answer[context:-context]
 
 
-def votes(samples: Row) -> Row:
-    """webrtcvad's decisions on a stretch of sound: float32 (n // 160, 2) of 0 and 1.
+def votes(samples: Row, mode: int = VOTE_MODE, frame_rows: int = VOTE_FRAME_ROWS) -> Row:
+    """webrtcvad's decisions on a stretch of sound: float32 (n // 160,) of 0 and 1.
 
-    `samples` is float32 (n,) at 16 kHz; column k is mode `VOTE_MODES[k]`, started afresh on
-    the stretch. A last half frame repeats the decision before it.
+    `samples` is float32 (n,) at 16 kHz; the detector starts afresh on it and takes frames of
+    `frame_rows` times 10 ms. Rows that no frame fills any more repeat the decision before them.
 
     Source: the WebRTC project's GMM voice activity detector, through `webrtcvad`.
     """
     pcm = pcm16(samples)
+    sound = memoryview(pcm.data).cast("B")  # slices of a view leave no copies behind
     rows = len(samples) // HOP_SAMPLES
-    per_frame = VOTE_FRAME_SAMPLES // HOP_SAMPLES
-    frames = rows // per_frame
-    size_bytes = 2 * VOTE_FRAME_SAMPLES
-    decided = np.zeros((rows, len(VOTE_MODES)), np.float32)
-    for column, mode in enumerate(VOTE_MODES):
-        heard = webrtcvad.Vad(mode).is_speech
-        each = [
-            heard(pcm[start : start + size_bytes], SAMPLE_RATE_HZ)
-            for start in range(0, frames * size_bytes, size_bytes)
-        ]
-        spread = np.repeat(np.asarray(each, np.float32), per_frame)
-        decided[: len(spread), column] = spread
-        if frames:
-            decided[len(spread) :, column] = spread[-1]
+    size_bytes = 2 * frame_rows * HOP_SAMPLES
+    heard = webrtcvad.Vad(mode).is_speech
+    each = [
+        heard(sound[start : start + size_bytes], SAMPLE_RATE_HZ)
+        for start in range(0, len(sound) - size_bytes + 1, size_bytes)
+    ]
+    pcm.fill(0)
+    spread = np.repeat(np.asarray(each, np.float32), frame_rows)
+    decided = np.full(rows, spread[-1] if len(spread) else 0, np.float32)
+    decided[: len(spread)] = spread
     return decided
 
 
-def bare_webrtcvad(samples: Row, mode: int, frame_ms: int) -> Mask:
-    """webrtcvad alone, for comparison: bool (n // 160,), each frame's decision on its rows."""
-    rows_per_frame = frame_ms // 10
-    pcm = pcm16(samples)
-    size_bytes = 2 * rows_per_frame * HOP_SAMPLES
-    heard = webrtcvad.Vad(mode).is_speech
-    each = [
-        heard(pcm[start : start + size_bytes], SAMPLE_RATE_HZ)
-        for start in range(0, len(pcm) - size_bytes + 1, size_bytes)
-    ]
-    rows = np.zeros(len(samples) // HOP_SAMPLES, np.bool_)
-    spread = np.repeat(np.asarray(each, np.bool_), rows_per_frame)
-    rows[: len(spread)] = spread
-    return rows
-
-
-def pcm16(samples: Row) -> bytearray:
-    """The samples as 16-bit PCM, as webrtcvad wants them; clipped, never wrapped around."""
-    return bytearray(np.clip(samples * 32768.0, -32768, 32767).astype("<i2"))
+def pcm16(samples: Row) -> Pcm:
+    """The samples as 16-bit PCM, as webrtcvad wants them: clipped, never wrapped around."""
+    scaled = samples * np.float32(32768)
+    np.clip(scaled, -32768, 32767, out=scaled)
+    pcm: Pcm = scaled.astype("<i2")
+    scaled.fill(0)
+    return pcm
 
 
 def smoothed(

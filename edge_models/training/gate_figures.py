@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from edge_models.raw import RawAudio
-from edge_models.speech_gate import SpeechGate
+from edge_models.speech_gate import SpeechGate, votes
 from edge_models.training.gate_mixtures import Mixture, mixed, near_speech, noise_of
 from edge_models.training.gate_sounds import Mask, NoiseKind, Sound, Sounds
 from edge_models.windows import windows_of
@@ -153,5 +153,14 @@ def through(gate: SpeechGate) -> Detector:
     def detect(sound: Sound) -> Mask:
         block = RawAudio(sound.copy(), 0)
         return np.concatenate([gate.speech(window) for window in windows_of([block])])
+
+    return detect
+
+
+def bare(mode: int, frame_rows: int = 3) -> Detector:
+    """webrtcvad alone, on the whole stream."""
+
+    def detect(sound: Sound) -> Mask:
+        return votes(sound, mode, frame_rows) > 0
 
     return detect

@@ -138,6 +138,17 @@ def through_a_line(sound: Sound, rng: np.random.Generator) -> Sound:
     return np.fft.irfft(spectrum * gain, len(sound)).astype(np.float32)
 
 
+def at_another_speed(sound: Sound, rows: int, rng: np.random.Generator) -> Sound:
+    """A stretch of `rows` rows of a longer sound, played up to a third slower or faster.
+
+    Few noise recordings are at hand: another speed is another pitch, size and tempo.
+    """
+    size = rows * HOP_SAMPLES
+    fastest = len(sound) / size
+    places = np.arange(size) * rng.uniform(1 / fastest, fastest * 0.999)
+    return np.interp(places, np.arange(len(sound)), sound).astype(np.float32)
+
+
 def captured(sound: Sound, rng: np.random.Generator) -> Sound:
     """The sound as a device may hand it over: any level, an offset, a hiss, clipping, 16 bits."""
     peak = float(np.max(np.abs(sound))) + 1e-9
@@ -148,7 +159,8 @@ def captured(sound: Sound, rng: np.random.Generator) -> Sound:
         taken = taken + rng.standard_normal(len(sound)) * 10 ** (rng.uniform(-90, -65) / 20)
     if rng.random() < 0.2:
         taken = taken + rng.uniform(-0.05, 0.05)
-    return (np.rint(np.clip(taken, -1, 1) * 32767) / 32768).astype(np.float32)
+    pcm: npt.NDArray[np.int16] = np.rint(np.clip(taken, -1, 1) * 32767).astype(np.int16)
+    return as_float(pcm)
 
 
 def synthetic_music(rows: int, rng: np.random.Generator) -> Sound:
@@ -205,7 +217,8 @@ def _tone(
     for harmonic in range(1, harmonics + 1):
         if hz * harmonic < SAMPLE_RATE_HZ / 2:
             note += np.sin(harmonic * phase) * np.float32(harmonic**-fall)
-    return note * np.exp(-time / decay_s) * np.minimum(time / rise_s, 1)
+    shape: Sound = np.exp(-time / decay_s) * np.minimum(time / rise_s, 1)
+    return note * shape
 
 
 def _add(song: Sound, onset: int, piece: Sound) -> None:
