@@ -1,0 +1,278 @@
+"""What the coordinator keeps: noised reports, one per person and period, and what it refused.
+
+Rules upheld here: the first report of a person for a period wins, because a second draw of noise
+would wear the first one off; an identical retry is only counted; nothing is acknowledged that is
+not on disk (one transaction, synchronous); a store belongs to one study and one policy.
+
+In the life of a report: `intake` judged it, this keeps it, `estimate` sees only sums. Each row is
+already differentially private by itself; the file is still its owner's alone (mode 0600).
+"""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from sync.errors import PolicyError, SyncError
+from sync.messages import Report
+
+_APPLICATION_ID: Final = 0x50544F56  # marks the file as ours, so that no other is written into
+_SCHEMA_VERSION: Final = 1
+_COUNT_TYPE: Final = "<i4"  # as messages.MOST_COUNT allows
+_SCHEMA: Final = f"""
+PRAGMA application_id = {_APPLICATION_ID};
+PRAGMA user_version = {_SCHEMA_VERSION};
+CREATE TABLE study (
+    name TEXT NOT NULL, policy TEXT NOT NULL, cells INTEGER NOT NULL, created_at TEXT NOT NULL
+) STRICT;
+CREATE TABLE reports (
+    period TEXT NOT NULL, pseudonym TEXT NOT NULL, bundle TEXT NOT NULL, digest BLOB NOT NULL,
+    counts BLOB NOT NULL, received_at TEXT NOT NULL, PRIMARY KEY (period, pseudonym)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX reports_of_person ON reports (pseudonym);
+CREATE TABLE tallies (
+    reason TEXT PRIMARY KEY, count INTEGER NOT NULL, last_at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+
+class ReportStoreError(SyncError):
+    """The world: the coordinator's disk is full, or its store is damaged or not ours."""
+
+
+class Outcome(StrEnum):
+    """What became of a message, in the words that the page uses."""
+
+    STORED = "stored"
+    DUPLICATE = "identical retry"
+    CONFLICT = "second, different report for the same period"
+    OVER_BUDGET = "more reports than the person's privacy budget allows"
+    UNREADABLE = "not a valid report"
+    OTHER_PERSON = "topic and report name different people"
+    OTHER_VERSION = "another version of the protocol"
+    OTHER_STUDY = "another study"
+    OTHER_POLICY = "another privacy policy"
+    IMPLAUSIBLE = "a count that the noise can't explain"
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many messages had one outcome, and when the last one came (UTC)."""
+
+    outcome: Outcome
+    count: int
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodSum:
+    """The cell-wise sum of a period's noised reports; `totals` has one entry a cell."""
+
+    period: str
+    reports: int
+    totals: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """Over all periods: how many people reported, and the most reports that any one sent."""
+
+    people: int
+    most_reports: int
+
+
+class ReportStore:
+    """SQLite behind one lock; made by `open_store`."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, cells: int, clock: Callable[[], datetime]
+    ) -> None:
+        self._connection = connection
+        self._path = path
+        self._cells = cells
+        self._clock = clock
+        self._lock = threading.Lock()
+
+    def add(self, report: Report, digest: bytes, most_per_person: int) -> Outcome:
+        """Keep a report that intake accepted, or count why not, in one durable transaction.
+
+        `digest` is the SHA-256 of the payload: a retry has the same.
+
+        Raises:
+            ReportStoreError: nothing was kept; the message must not be acknowledged.
+        """
+        counts = np.asarray(report.counts, dtype=_COUNT_TYPE).tobytes()
+        key = (report.period, report.pseudonym)
+        with self._transaction() as rows:
+            known = rows.execute(
+                "SELECT digest FROM reports WHERE period = ? AND pseudonym = ?", key
+            ).fetchone()
+            if known is not None:
+                outcome = Outcome.DUPLICATE if known[0] == digest else Outcome.CONFLICT
+            else:
+                (sent,) = rows.execute(
+                    "SELECT count(*) FROM reports WHERE pseudonym = ?", (report.pseudonym,)
+                ).fetchone()
+                outcome = Outcome.STORED if sent < most_per_person else Outcome.OVER_BUDGET
+            if outcome is Outcome.STORED:
+                rows.execute(
+                    "INSERT INTO reports VALUES (?, ?, ?, ?, ?, ?)",
+                    (*key, report.bundle, digest, counts, self._clock().isoformat()),
+                )
+            self._tally(rows, outcome)
+        return outcome
+
+    def refuse(self, outcome: Outcome) -> Outcome:
+        """Count a message that was not a report for this study.
+
+        Raises:
+            ReportStoreError: the count could not be kept.
+        """
+        with self._transaction() as rows:
+            self._tally(rows, outcome)
+        return outcome
+
+    def sums(self) -> tuple[PeriodSum, ...]:
+        """The sum of each period, oldest first.
+
+        Raises:
+            ReportStoreError: the store can't be read.
+        """
+        with self._transaction() as rows:
+            found = rows.execute("SELECT period, counts FROM reports ORDER BY period").fetchall()
+        by_period: dict[str, list[bytes]] = {}
+        for period, counts in found:
+            by_period.setdefault(period, []).append(counts)
+        return tuple(
+            PeriodSum(period, len(blobs), self._total(blobs)) for period, blobs in by_period.items()
+        )
+
+    def spending(self) -> Spending:
+        """What people have spent, as the coordinator sees it.
+
+        Raises:
+            ReportStoreError: the store can't be read.
+        """
+        with self._transaction() as rows:
+            people, most = rows.execute(
+                "SELECT count(*), coalesce(max(sent), 0) FROM "
+                "(SELECT count(*) AS sent FROM reports GROUP BY pseudonym)"
+            ).fetchone()
+        return Spending(people, most)
+
+    def tallies(self) -> tuple[Tally, ...]:
+        """What became of every message so far; outcomes that never happened are left out.
+
+        Raises:
+            ReportStoreError: the store can't be read.
+        """
+        with self._transaction() as rows:
+            found = rows.execute("SELECT reason, count, last_at FROM tallies").fetchall()
+        return tuple(
+            Tally(Outcome(reason), count, datetime.fromisoformat(last_at))
+            for reason, count, last_at in found
+        )
+
+    def _total(self, blobs: list[bytes]) -> tuple[int, ...]:
+        table = np.frombuffer(b"".join(blobs), dtype=_COUNT_TYPE).reshape(-1, self._cells)
+        return tuple(int(total) for total in table.sum(axis=0, dtype=np.int64))
+
+    def _tally(self, rows: sqlite3.Cursor, outcome: Outcome) -> None:
+        rows.execute(
+            "INSERT INTO tallies VALUES (?, 1, ?) ON CONFLICT (reason) "
+            "DO UPDATE SET count = count + 1, last_at = excluded.last_at",
+            (outcome.value, self._clock().isoformat()),
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Cursor]:
+        with self._lock, _explained(self._path):
+            rows = self._connection.cursor()
+            rows.execute("BEGIN IMMEDIATE")
+            try:
+                yield rows
+                rows.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:
+                    rows.execute("ROLLBACK")
+
+
+@contextmanager
+def open_store(
+    path: Path, *, study: str, policy: str, cells: int, clock: Callable[[], datetime]
+) -> Iterator[ReportStore]:
+    """Open the study's store at `path`, or make it; closed when the context ends.
+
+    `policy` is "name@version", `cells` the length of a report's vector; `clock` gives UTC.
+
+    Raises:
+        ReportStoreError: the file is damaged, not ours, or its folder can't be written.
+        PolicyError: the store was made for another study, policy or vector.
+    """
+    with _explained(path):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        with _explained(path):
+            _prepare(connection, path, (study, policy, cells, clock().isoformat()))
+        yield ReportStore(connection, path, cells, clock)
+    finally:
+        connection.close()
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, wanted: tuple[str, str, int, str]) -> None:
+    (ours,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if tables and (ours, version) != (_APPLICATION_ID, _SCHEMA_VERSION):
+        raise ReportStoreError(
+            f"'{path}' is not a report store of this version.",
+            "Name another folder with --state, or use the version that made it.",
+        )
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")  # acknowledged means on disk
+    if not tables:
+        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        connection.execute("INSERT INTO study VALUES (?, ?, ?, ?)", wanted)
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(verdict)
+    made_for = connection.execute("SELECT name, policy, cells FROM study").fetchone()
+    if made_for != wanted[:3]:
+        raise PolicyError(
+            f"The store in '{path.parent}' belongs to study '{made_for[0]}' under policy "
+            f"'{made_for[1]}', not to '{wanted[0]}' under '{wanted[1]}'.",
+            "Sums under different noise don't add up: name another folder with --state.",
+        )
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the file system say into a cause and a remedy."""
+    try:
+        yield
+    except OSError as fault:
+        raise ReportStoreError(
+            f"The report store '{path}' can't be opened ({fault.strerror}).",
+            "Name a folder that you may write to with --state.",
+        ) from fault
+    except sqlite3.OperationalError as fault:
+        raise ReportStoreError(
+            f"The report store '{path}' can't be used now ({fault}).",
+            "Free some space or end the other program that holds it; reports not acknowledged "
+            "stay with the broker and come again.",
+        ) from fault
+    except sqlite3.DatabaseError as fault:
+        raise ReportStoreError(
+            f"The report store '{path}' is damaged ({fault}).",
+            "Restore it from a backup; devices keep what they sent, but never send it twice.",
+        ) from fault
