@@ -20,7 +20,7 @@ from typing import Final, Self
 from agent.camera_device import CameraFault, Device, MakeMesh, OpenDevice
 from agent.frames import GapReason, Sensor
 from agent.looked import Looked, SightLog
-from agent.pace import Pace, Sampler
+from agent.pace import Backoff, Pace, Sampler
 from agent.sensing import Indicator
 from agent.sight import FROZEN_AFTER_S, Sight
 from edge_models.errors import Explained
@@ -80,7 +80,7 @@ class LiveTrack:
         indicator: Indicator,
         clock: Callable[[], float],
         stopwatch: Callable[[], float] = time.perf_counter,
-        first_retry_s: float = FIRST_RETRY_S,
+        backoff: Backoff | None = None,
         stalled_after_s: float = STALLED_AFTER_S,
         frozen_after_s: float = FROZEN_AFTER_S,
     ) -> None:
@@ -90,7 +90,7 @@ class LiveTrack:
         self._indicator = indicator
         self._clock = clock
         self._stopwatch = stopwatch
-        self._first_retry_s = first_retry_s
+        self._backoff = backoff or Backoff(FIRST_RETRY_S, LONGEST_RETRY_S)
         self._stalled_after_s = stalled_after_s
         self._frozen_after_s = frozen_after_s
         self._log = SightLog()
@@ -99,6 +99,7 @@ class LiveTrack:
         self._reopen = threading.Event()
         self._well = threading.Event()  # a usable picture came since the camera was opened
         self._opened_s: float | None = None
+        self._ever_came = False
         self._failure: Explained | None = None
         self._held = ExitStack()
 
@@ -137,24 +138,20 @@ class LiveTrack:
         return self._log.between(start_s, end_s, self._slot.dropped)
 
     def _take_pictures(self) -> None:
-        retry_s = self._first_retry_s
-        was_there = False
         failing_since_s = self._clock()
         while not self._stop.is_set():
             self._well.clear()
             try:
                 for _ in self._pictures_of_one_opening():
-                    was_there = True
                     failing_since_s = self._clock()
             except CameraFault as fault:
                 # What went away stays "unplugged" until it is back, however often we look.
-                gone = was_there and fault.reason is GapReason.ABSENT
+                gone = self._ever_came and fault.reason is GapReason.ABSENT
                 reason = GapReason.UNPLUGGED if gone else fault.reason
                 self._log.saw_nothing(reason, failing_since_s, str(fault))
             if self._well.is_set():
-                retry_s = self._first_retry_s
-            self._stop.wait(retry_s)
-            retry_s = min(2.0 * retry_s, LONGEST_RETRY_S)
+                self._backoff.reset()
+            self._stop.wait(self._backoff.pause_s())
 
     def _pictures_of_one_opening(self) -> Iterator[None]:
         """Open the camera and fill the slot until it fails or is to be opened again."""
@@ -170,11 +167,10 @@ class LiveTrack:
 
     def _pictures(self, device: Device) -> Iterator[None]:
         sampler = Sampler()
-        any_came = False
         while not self._stop.is_set() and not self._reopen.is_set():
             if not device.grab():
-                raise _fault_of(device, any_came)
-            any_came = True
+                raise _fault_of(device, self._ever_came)
+            self._ever_came = True
             now_s = self._clock()
             if sampler.is_due(now_s, self._pace.interval_s):
                 picture = device.picture(now_s)
@@ -216,13 +212,13 @@ _STALLED_DETAIL: Final = (
 )
 
 
-def _fault_of(device: Device, any_came: bool) -> CameraFault:
+def _fault_of(device: Device, ever_came: bool) -> CameraFault:
     """Why a grab failed: gone, never ours, or stuck."""
     if not device.is_present():
         return CameraFault(
             GapReason.UNPLUGGED, "The camera was unplugged.", "Plug it in; it will be noticed."
         )
-    if not any_came:
+    if not ever_came:
         return CameraFault(
             GapReason.BUSY,
             "The camera opens but gives no picture: another program may hold it.",

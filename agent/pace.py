@@ -1,4 +1,4 @@
-"""How often a camera is looked at: as often as wished, as seldom as this machine needs.
+"""How often a camera is looked at, and tried again: as often as wished, as seldom as needed.
 
 Rules it upholds: looking takes at most a given share of one core; a machine that was busy for
 a while is asked for more again as soon as it answers faster.
@@ -51,3 +51,21 @@ class Sampler:
         planned_s = time_s if self._due_s is None else max(self._due_s, time_s - interval_s)
         self._due_s = planned_s + interval_s
         return True
+
+
+class Backoff:
+    """Pauses between tries, doubling from `first_s` to `longest_s` seconds."""
+
+    def __init__(self, first_s: float, longest_s: float) -> None:
+        self._first_s = first_s
+        self._longest_s = longest_s
+        self._next_s = first_s
+
+    def pause_s(self) -> float:
+        """How long to pause now; the next pause is twice as long."""
+        pause_s, self._next_s = self._next_s, min(2.0 * self._next_s, self._longest_s)
+        return pause_s
+
+    def reset(self) -> None:
+        """It worked: begin again with the shortest pause."""
+        self._next_s = self._first_s
