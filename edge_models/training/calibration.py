@@ -13,8 +13,10 @@ import numpy.typing as npt
 _STEPS: Final = 50
 _RIDGE: Final = 1e-3
 _LEAST_SLOPE: Final = 0.05
+_SMALLEST_STEP: Final = 1e-9
 
 Reals = npt.NDArray[np.float64]
+_UNCHANGED: Final = np.asarray([1.0, 0.0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +52,21 @@ def _fit(logits: Reals, truth: npt.NDArray[np.bool_], weights: Reals) -> tuple[f
     x, y, w = logits[used], truth[used], weights[used]
     targets = np.where(y, (y.sum() + 1) / (y.sum() + 2), 1 / ((~y).sum() + 2))
     design = np.stack([x, np.ones_like(x)], axis=1)
-    solution = np.asarray([1.0, 0.0])
+
+    def loss(fit: Reals) -> float:
+        logits_now = design @ fit
+        each = np.logaddexp(0, logits_now) - targets * logits_now
+        return float(w @ each + 0.5 * _RIDGE * ((fit - _UNCHANGED) ** 2).sum())
+
+    fit = _UNCHANGED
     for _ in range(_STEPS):
-        likely = 0.5 * (1 + np.tanh(0.5 * (design @ solution)))
-        slope = design.T @ (w * (likely - targets)) + _RIDGE * (solution - [1.0, 0.0])
+        likely = 0.5 * (1 + np.tanh(0.5 * (design @ fit)))
+        slope = design.T @ (w * (likely - targets)) + _RIDGE * (fit - _UNCHANGED)
         curve = (design * (w * likely * (1 - likely))[:, None]).T @ design + _RIDGE * np.eye(2)
         step = np.linalg.solve(curve, slope)
-        solution = solution - step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12))
-        if np.abs(step).max() < 1e-9:
+        while loss(fit - step) > loss(fit) and np.abs(step).max() > _SMALLEST_STEP:
+            step = step / 2  # Newton overshoots where the scores saturate
+        fit = fit - step
+        if np.abs(step).max() <= _SMALLEST_STEP:
             break
-    return max(float(solution[0]), _LEAST_SLOPE), float(solution[1])
+    return max(float(fit[0]), _LEAST_SLOPE), float(fit[1])

@@ -1,0 +1,97 @@
+"""The card: no figure without its baselines and interval, no claim beyond what was measured."""
+
+import re
+
+import pytest
+
+from edge_models.bundle import shipped_bundle
+from edge_models.golden import Agreement
+from edge_models.training.assemble import THRESHOLDS
+from edge_models.training.calibration import Platt
+from edge_models.training.card import Made, card, main_figure
+from edge_models.training.corpora import Clip, Sex
+from edge_models.training.evaluate import Affect, Condition, Evaluation
+from edge_models.training.metrics import Estimate
+
+
+def a_figure(task: str, six: Estimate | None) -> Affect:
+    some = Estimate(0.71, 0.62, 0.8)
+    return Affect(
+        task,
+        Condition.CLIPS,
+        "acted",
+        "everyone",
+        9,
+        120,
+        some,
+        some,
+        some,
+        some,
+        six,
+        six,
+        0.41,
+        0.52,
+    )
+
+
+@pytest.fixture
+def text() -> str:
+    made = Made(
+        name="affect-9",
+        version="1.2.3",
+        licence="CC BY-NC-SA 4.0",
+        notice="Trained on acted (CC BY-NC-SA 4.0).",
+        made_with=("torch 2",),
+        thresholds=THRESHOLDS,
+        seed=3,
+        clips=[Clip("x", "acted", "CC BY-NC-SA 4.0", "p", "sad", Sex.FEMALE)],
+        used=1,
+        joined=2,
+        sizes=(("body.onnx", 9_876),),
+        agreement=Agreement(12, 0, 1, 1, 0.0123),
+    )
+    figures = tuple(
+        a_figure(task, six)
+        for task, six in (
+            ("sadness", None),
+            ("fear", Estimate(0.9, 0.8, 1.0)),
+            ("distress", Estimate(0.9, 0.8, 1.0)),
+        )
+    )
+    return card(made, Evaluation(figures, Platt((1, 1, 1), (0, 0, 0))), ["## Gate\n\nF1 table"])
+
+
+def test_every_figure_stands_beside_its_interval_and_baselines(text: str) -> None:
+    rows = [line for line in text.splitlines() if line.startswith("| acted | clips")]
+    assert len(rows) == 3
+    for row in rows:
+        assert "0.71 (0.62 to 0.80)" in row and "0.41" in row and "0.52" in row
+    assert "too few windows" in rows[0]
+
+
+def test_the_card_says_what_it_is_not(text: str) -> None:
+    assert "never a diagnosis" in text
+    assert "affect figure" in text
+    assert "NC-SA" in text
+    assert "not scored" in text
+
+
+def test_the_other_parts_tables_are_included(text: str) -> None:
+    assert "## Gate\n\nF1 table" in text
+    assert "| body.onnx | 9,876 |" in text
+    assert "0.0123" in text
+
+
+def test_the_first_figure_is_distress_of_clips() -> None:
+    evaluation = Evaluation(
+        (a_figure("sadness", None), a_figure("distress", None)), Platt((1,) * 3, (0,) * 3)
+    )
+    assert main_figure(evaluation, "acted").task == "distress"
+
+
+def test_the_shipped_card_has_figures_for_every_task_with_intervals() -> None:
+    shipped = shipped_bundle().card
+    for heading in ("Sadness", "Fear", "Distress", "Limits", "Licence", "Intended use"):
+        assert re.search(rf"^##+ {heading}$", shipped, re.M)
+    figures = re.findall(r"0\.\d\d \(0\.\d\d to [01]\.\d\d\)", shipped)
+    assert len(figures) > 30
