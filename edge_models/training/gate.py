@@ -20,6 +20,7 @@ from edge_models.training import gate_figures, gate_mixtures
 from edge_models.training.gate_figures import Counted, Outcome, conditions_of, outcomes_of
 from edge_models.training.gate_graph import BANDS, GateGraph, exported
 from edge_models.training.gate_mixtures import Mixture, near_speech
+from edge_models.training.gate_music import synthetic_music
 from edge_models.training.gate_sounds import NoiseKind, Sound, Sounds, Split, sounds_of
 from edge_models.training.recordings import recordings_folder
 from edge_models.windows import CONTEXT_SAMPLES, HOP_SAMPLES
@@ -138,7 +139,7 @@ def some_noise(sounds: Sounds, kind: NoiseKind, rng: np.random.Generator) -> Sou
     longer = EXAMPLE_ROWS * 4 // 3
     chance = rng.random()
     if kind is NoiseKind.MUSIC and chance < 0.5:
-        noise = gate_mixtures.synthetic_music(EXAMPLE_ROWS, rng)
+        noise = synthetic_music(EXAMPLE_ROWS, rng)
     elif kind in (NoiseKind.AMBIENCE, NoiseKind.CLATTER) and chance < 0.3:
         noise = gate_mixtures.synthetic_noise(EXAMPLE_ROWS, rng)
     elif kind is NoiseKind.BABBLE:
@@ -164,9 +165,8 @@ def fit(graph: GateGraph, learned: Examples, epochs: int, seed: int) -> None:
     for _ in range(epochs):
         for batch in torch.randperm(count, generator=order).split(BATCH):
             rows = _some_rows(order)
-            logits = graph.decide(
-                learned.log_mel[batch][:, :, rows].float(), learned.votes[batch][:, rows].float()
-            )
+            log_mel = learned.log_mel[batch][:, :, rows].float() + _some_colour(len(batch), order)
+            logits = graph.decide(log_mel, learned.votes[batch][:, rows].float())
             loss = nn.functional.binary_cross_entropy_with_logits(
                 logits, learned.truth[batch][:, rows].float(), pos_weight=learned.weight[batch]
             )
@@ -174,6 +174,13 @@ def fit(graph: GateGraph, learned: Examples, epochs: int, seed: int) -> None:
             loss.backward()
             optimiser.step()
             schedule.step()
+
+
+def _some_colour(count: int, order: torch.Generator) -> torch.Tensor:
+    """Another microphone and room for each example: smooth band gains, float32 (count, 40, 1)."""
+    bands = torch.arange(BANDS) / BANDS
+    waves = torch.cos(torch.pi * bands[None, :] * torch.arange(1, 4)[:, None])
+    return (0.5 * torch.randn(count, 3, generator=order) @ waves)[:, :, None]
 
 
 def _some_rows(order: torch.Generator) -> slice:
