@@ -1,0 +1,257 @@
+"""What the coordinator's page and its JSON say: the cohort, put together from the store.
+
+Rules upheld here: only sums leave this module, and none over fewer reports than the minimum; every
+estimate travels with its noise interval; what was refused is said, with its reason.
+
+In the life of a report: it is one addend by now. These models are the JSON of `/api/cohort`.
+"""
+
+from datetime import datetime
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict
+
+from sync.coordinator.accounting import spent_after
+from sync.coordinator.estimate import BinEstimate, CohortEstimate, TooFew, estimate, in_words
+from sync.coordinator.store import Outcome, PeriodSum, ReportStore
+from sync.errors import SyncError
+from sync.messages import CELLS, HISTOGRAMS
+from sync.policy import Policy
+
+ALL: Final = "all"  # every shown period added up
+_KEPT: Final = (Outcome.STORED, Outcome.DUPLICATE)
+
+
+class UnknownPeriod(SyncError):
+    """The user's wish: a period that has no reports."""
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BinAnswer(_Answer):
+    """One bar: unbiased `people` with its noise interval `low` to `high`, and the same as shares.
+
+    `projected` is the nearest possible histogram's value, no longer unbiased.
+    """
+
+    answer: str
+    people: int
+    low: int
+    high: int
+    share: float
+    share_low: float
+    share_high: float
+    projected: float
+
+
+class NoiseAnswer(_Answer):
+    """How large the noise in each bar is, in people and in percentage points."""
+
+    sd_people: float
+    half_width_people: int
+    half_width_points: float
+    people_for_ten_points: int
+
+
+class PeriodAnswer(_Answer):
+    """A period, its reports, and whether they are enough for numbers."""
+
+    period: str
+    reports: int
+    enough: bool
+
+
+class RefusalAnswer(_Answer):
+    """How many messages were refused for one reason."""
+
+    reason: str
+    count: int
+    last_at: datetime
+
+
+class BudgetAnswer(_Answer):
+    """The privacy spent so far by the person who spent most, and the study's bound."""
+
+    unit: str
+    neighbouring: str
+    mechanism: str
+    people: int
+    most_reports: int
+    rho_per_report: float
+    rho_spent: float
+    rho_budget: float
+    delta: float
+    epsilon_per_report: float
+    epsilon_spent: float
+    epsilon_spent_tight: float
+    epsilon_budget: float
+
+
+class CohortAnswer(_Answer):
+    """`/api/cohort`: one period (or all together), and what holds for the study."""
+
+    study: str
+    policy: str
+    minimum: int
+    period: str
+    reports: int
+    enough: bool
+    in_words: str
+    noise: NoiseAnswer | None
+    questions: dict[str, str]
+    histograms: dict[str, tuple[BinAnswer, ...]]
+    periods: tuple[PeriodAnswer, ...]
+    stored: int
+    duplicates: int
+    refused: tuple[RefusalAnswer, ...]
+    budget: BudgetAnswer
+
+
+def cohort(
+    store: ReportStore, *, study: str, policy: Policy, minimum: int, period: str | None = None
+) -> CohortAnswer:
+    """What can be said of `period`: by default the newest with enough reports, else the newest.
+
+    Raises:
+        UnknownPeriod: no report is of that period.
+        ReportStoreError: the store can't be read.
+    """
+    sums = store.sums()
+    chosen = _chosen(sums, period, minimum)
+    result = _estimated(chosen, policy, minimum)
+    tallies = {tally.outcome: tally for tally in store.tallies()}
+    counts = {outcome: tally.count for outcome, tally in tallies.items()}
+    shown = isinstance(result, CohortEstimate)
+    return CohortAnswer(
+        study=study,
+        policy=policy.reference,
+        minimum=minimum,
+        period=chosen.period,
+        reports=chosen.reports,
+        enough=shown,
+        in_words=in_words(result, pooled=chosen.period == ALL),
+        noise=_noise(result) if isinstance(result, CohortEstimate) else None,
+        questions={histogram.name: histogram.question for histogram in HISTOGRAMS},
+        histograms=bars(result) if isinstance(result, CohortEstimate) else {},
+        periods=tuple(
+            PeriodAnswer(period=each.period, reports=each.reports, enough=each.reports >= minimum)
+            for each in sums
+        ),
+        stored=counts.get(Outcome.STORED, 0),
+        duplicates=counts.get(Outcome.DUPLICATE, 0),
+        refused=tuple(
+            RefusalAnswer(reason=outcome.value, count=tally.count, last_at=tally.last_at)
+            for outcome, tally in sorted(tallies.items())
+            if outcome not in _KEPT
+        ),
+        budget=_budget(store, policy),
+    )
+
+
+def table(
+    store: ReportStore, *, policy: Policy, minimum: int
+) -> list[tuple[str | int | float, ...]]:
+    """Every shown period as rows (`TABLE_COLUMNS`), and all together last where there are several.
+
+    Raises:
+        ReportStoreError: the store can't be read.
+    """
+    sums = [each for each in store.sums() if each.reports >= minimum]
+    wanted = [*sums, _pooled(sums)] if len(sums) > 1 else sums
+    rows: list[tuple[str | int | float, ...]] = []
+    for each in wanted:
+        result = _estimated(each, policy, minimum)
+        if isinstance(result, TooFew):
+            continue
+        rows.extend(
+            (each.period, each.reports, name, *bar.model_dump().values())
+            for name, bins in bars(result).items()
+            for bar in bins
+        )
+    return rows
+
+
+TABLE_COLUMNS: Final = ("period", "reports", "histogram", *BinAnswer.model_fields)
+
+
+def _chosen(sums: tuple[PeriodSum, ...], wanted: str | None, minimum: int) -> PeriodSum:
+    enough = [each for each in sums if each.reports >= minimum]
+    if wanted == ALL:
+        return _pooled(enough)
+    if wanted is None:
+        newest = (enough or list(sums))[-1:]
+        return newest[0] if newest else _pooled([])
+    for each in sums:
+        if each.period == wanted:
+            return each
+    raise UnknownPeriod(
+        "There is no report of that period.", "Ask /api/cohort for the periods there are."
+    )
+
+
+def _pooled(sums: list[PeriodSum]) -> PeriodSum:
+    return PeriodSum(
+        ALL,
+        sum(each.reports for each in sums),
+        tuple(sum(each.totals[cell] for each in sums) for cell in range(CELLS)),
+    )
+
+
+def _estimated(chosen: PeriodSum, policy: Policy, minimum: int) -> CohortEstimate | TooFew:
+    return estimate(
+        chosen.totals,
+        chosen.reports,
+        sigma2=policy.sigma2,
+        histograms=HISTOGRAMS,
+        minimum=minimum,
+    )
+
+
+def bars(result: CohortEstimate) -> dict[str, tuple[BinAnswer, ...]]:
+    """The estimate as the page draws it, by the histogram's name."""
+    return {part.name: tuple(_bar(one) for one in part.bins) for part in result.histograms}
+
+
+def _bar(one: BinEstimate) -> BinAnswer:
+    return BinAnswer(
+        answer=one.answer,
+        people=one.people,
+        low=one.low,
+        high=one.high,
+        share=round(one.share, 4),
+        share_low=round(one.share_low, 4),
+        share_high=round(one.share_high, 4),
+        projected=round(one.projected_people, 1),
+    )
+
+
+def _noise(result: CohortEstimate) -> NoiseAnswer:
+    noise = result.noise
+    return NoiseAnswer(
+        sd_people=round(noise.sd_people, 2),
+        half_width_people=noise.half_width_people,
+        half_width_points=round(noise.half_width_points, 1),
+        people_for_ten_points=noise.people_for_ten_points,
+    )
+
+
+def _budget(store: ReportStore, policy: Policy) -> BudgetAnswer:
+    spending = store.spending()
+    spent = spent_after(spending.most_reports, policy)
+    return BudgetAnswer(
+        unit="the person: everything in all their reports",
+        neighbouring="replace one person's reports by any others",
+        mechanism="discrete Gaussian noise, drawn on the person's own device",
+        people=spending.people,
+        most_reports=spending.most_reports,
+        rho_per_report=float(policy.rho_per_report),
+        rho_spent=spent.rho,
+        rho_budget=float(policy.rho_budget),
+        delta=policy.delta,
+        epsilon_per_report=policy.epsilon_per_report,
+        epsilon_spent=spent.epsilon,
+        epsilon_spent_tight=spent.epsilon_pld,
+        epsilon_budget=policy.epsilon_budget,
+    )
