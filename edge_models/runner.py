@@ -10,10 +10,21 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as onnx_faults
 
 from edge_models.errors import BundleError, ContractError, RuntimeMissing
 
 Array = npt.NDArray[Any]
+
+_ONNX_REFUSALS: Final = (
+    onnx_faults.Fail,
+    onnx_faults.InvalidArgument,
+    onnx_faults.InvalidGraph,
+    onnx_faults.InvalidProtobuf,
+    onnx_faults.NotImplemented,
+    onnx_faults.RuntimeException,
+)
+"""ONNX Runtime's errors share no root of their own."""
 
 
 class Graph(Protocol):
@@ -38,7 +49,7 @@ class OnnxGraph:
             self._session = onnxruntime.InferenceSession(
                 model, options, providers=["CPUExecutionProvider"]
             )
-        except (RuntimeError, ValueError, NotImplementedError) as fault:
+        except (*_ONNX_REFUSALS, RuntimeError, ValueError) as fault:
             raise BundleError(
                 "A graph of the bundle can't be loaded by ONNX Runtime.",
                 "Install the bundle again: its file is damaged or made for a newer runtime.",
@@ -49,11 +60,14 @@ class OnnxGraph:
         """Run once; see `Graph`.
 
         Raises:
-            ContractError: an input is missing or not in the graph.
+            ContractError: an input is missing, not in the graph, or of another shape or type.
         """
         if set(inputs) != set(self._names):
             raise ContractError(f"The graph wants the inputs {self._names}.")
-        outputs: list[Array] = self._session.run(None, dict(inputs))
+        try:
+            outputs: list[Array] = self._session.run(None, dict(inputs))
+        except onnx_faults.InvalidArgument as fault:
+            raise ContractError("A graph was given an input of another shape or type.") from fault
         return outputs
 
 
@@ -83,12 +97,14 @@ class TfliteGraph:
         """Run once; see `Graph`.
 
         Raises:
-            ContractError: an input is missing or not in the graph.
+            ContractError: an input is missing, not in the graph, or of another shape or type.
         """
         if set(inputs) != set(self._inputs):
             raise ContractError(f"The graph wants the inputs {tuple(self._inputs)}.")
         for name, values in inputs.items():
             entry = self._inputs[name]
+            if values.shape != tuple(entry["shape"]):
+                raise ContractError("A graph was given an input of another shape or type.")
             self._interpreter.set_tensor(entry["index"], _to_edge(values, entry))
         self._interpreter.invoke()
         return [

@@ -26,6 +26,12 @@ def test_wrong_names_are_our_bug(body: Graph, names: tuple[str, ...]) -> None:
         body.run({name: np.zeros((1, 88), np.float32) for name in names})
 
 
+def test_an_input_of_another_shape_is_our_bug(body: Graph) -> None:
+    for shape in ((88,), (1, 87), (1, 1, 88)):
+        with pytest.raises(ContractError):
+            body.run({"z": np.zeros(shape, np.float32)})
+
+
 def test_an_answer_does_not_change_when_the_next_is_asked_for(body: Graph) -> None:
     one = body.run({"z": np.full((1, 88), 0.5, np.float32)})[0]
     kept = one.copy()
@@ -34,7 +40,7 @@ def test_an_answer_does_not_change_when_the_next_is_asked_for(body: Graph) -> No
 
 
 @pytest.mark.parametrize("kind", [OnnxGraph, TfliteGraph])
-@pytest.mark.parametrize("raw", [b"", b"graph", b"\0" * 100])
+@pytest.mark.parametrize("raw", [b"", b"graph", b"\0" * 100], ids=["none", "word", "zeros"])
 def test_bytes_that_are_no_graph_are_refused_with_a_remedy(kind: type, raw: bytes) -> None:
     with pytest.raises(BundleError) as refused:
         kind(raw)
