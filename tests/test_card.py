@@ -74,6 +74,7 @@ def test_the_card_says_what_it_is_not(text: str) -> None:
     assert "affect figure" in text
     assert "NC-SA" in text
     assert "not scored" in text
+    assert "acted holds no fear" in text and "acted holds no sadness" not in text
 
 
 def test_the_other_parts_tables_are_included(text: str) -> None:

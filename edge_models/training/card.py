@@ -32,7 +32,6 @@ acted speech.** None of them says how well depression or anxiety would be recogn
 _LIMITS = """\
 - Acted emotions of a few trained speakers in quiet rooms, a handful of sentences, two languages.
   Everyday speech, other languages, children, old age, illness and noise are untested.
-- Fear was learned from one set only; the other holds none, and its fear scores are unverified.
 - A score depends on the order of windows: somebody who has been sad since the first window looks
   usual to a baseline that has heard nothing else.
 - Scores are calibrated as if both answers were equally common. At another base rate they must be
@@ -76,7 +75,7 @@ def card(made: Made, evaluation: Evaluation, chapters: Sequence[str]) -> str:
                 "## Affect figures\n\n" + _figures(evaluation),
                 "## Files and runtimes\n\n" + _files(made),
                 *(chapter.strip() for chapter in chapters),
-                "## Limits\n\n" + _LIMITS,
+                "## Limits\n\n" + _LIMITS + _unknown(made.clips),
             ]
         )
         + "\n"
@@ -117,11 +116,25 @@ def _learned_from(made: Made) -> str:
     )
 
 
+def _unknown(clips: Sequence[Clip]) -> str:
+    """What a set holds no clip of, and so nobody can say how good it is there."""
+    lines = []
+    for dataset in sorted({clip.dataset for clip in clips}):
+        emotions = {clip.emotion for clip in clips if clip.dataset == dataset}
+        for emotion, task in (("sad", "sadness"), ("fearful", "fear")):
+            if emotion not in emotions:
+                lines.append(
+                    f"\n- {dataset} holds no {task}: how {task} is scored there is unknown."
+                )
+    return "".join(lines)
+
+
 def _figures(evaluation: Evaluation) -> str:
     parts = [
         "Five folds over people, the same for every set; network, population, int8 ranges and "
         "calibration come from other people (calibration from folds inside the others). "
-        "In brackets: 95 % bootstrap intervals over people. "
+        "In brackets: 95 % bootstrap intervals over people (drawing people twice makes ECE "
+        "look a little larger, so its interval may lie above it). "
         f"*Six*: the mean log-odds of {SIX} windows of one person. *ECE*: calibration error, both "
         "classes weighing the same. A constant answer has balanced accuracy 0.50 and AUROC 0.50; "
         "its macro-F1 is in the last column but one; the last is the balanced accuracy of "
