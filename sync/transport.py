@@ -261,10 +261,10 @@ class Subscription:
     """The coordinator's side: each message that matches `topic_filter`, at least once.
 
     A context manager: entered, it listens on its own thread, through a session that the broker
-    keeps while we are away. `on_message` gets topic and payload, never two at a time; when it
-    raises `Explained` (a store that is full) the message stays unacknowledged, the fault goes to
-    `on_fault`, and after a pause it is asked for again. Any other exception is a bug: listening
-    ends, and nothing is acknowledged.
+    keeps while we are away (amqtt keeps none). `on_message` gets topic and payload, never two at a
+    time; when it raises `Explained` (a store that is full) the message stays unacknowledged, the
+    fault goes to `on_fault`, and after a pause it is asked for again. Any other exception is a
+    bug: listening ends, and nothing is acknowledged.
 
     Raises:
         BrokerError: host and port can't be an address; on entering: the broker can't be used.
