@@ -35,7 +35,7 @@ ONE_PLACE = {
     "starlette": {"sync.coordinator.service"},
     "uvicorn": {"sync.coordinator.service"},
     # database: one on the device, one at the coordinator
-    "sqlite3": {"agent.database", "agent.store", "sync.coordinator.store"},
+    "sqlite3": {"agent.rows", "sync.coordinator.store"},
     # cryptography: the record cipher, and where its key comes from
     "cryptography": {"agent.cipher", "agent.keys"},
     # accounting
