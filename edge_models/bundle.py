@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from edge_models.acoustic import AcousticFrontEnd
 from edge_models.baseline import Population
 from edge_models.errors import BundleError
 from edge_models.golden import Agreement, parse_golden
+from edge_models.golden_sound import golden_summary
 from edge_models.head import Head, parse_head
 from edge_models.manifest import (
     LARGEST_MANIFEST_BYTES,
@@ -80,15 +82,17 @@ class Bundle:
         )
 
     def check(self) -> Agreement:
-        """Run the golden vectors through the body in both runtimes and compare with their answers.
+        """Run golden sound and vectors, the body in both runtimes, and compare with their answers.
 
         Raises:
             BundleError: an answer is further from the stored one than the bundle allows.
             RuntimeMissing: the TFLite runtime is not installed.
         """
         golden = parse_golden(self._files["golden.json"], self.population, self.head)
-        graphs = (self.graph("body", "onnx"), self.graph("body", "tflite"))
-        return golden.check(*graphs, self.population, self.head)
+        acoustic = AcousticFrontEnd(self.graph("descriptors"), self.graph("functionals"))
+        bodies = (self.graph("body", "onnx"), self.graph("body", "tflite"))
+        heard = golden_summary(acoustic)
+        return golden.check(*bodies, heard, self.population, self.head)
 
 
 def shipped_bundle() -> Bundle:

@@ -26,9 +26,14 @@ Row = tuple[Finite, ...]
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far answers were apart at most: in embedding steps (one int8 step = 1) and scores."""
+    """How far answers were apart at most: in embedding steps (one int8 step = 1) and scores.
+
+    `sound_spreads` is how far a functional of the golden sound was from the stored one, in
+    spreads of the population.
+    """
 
     vectors: int
+    sound_spreads: float
     onnx_steps: float
     tflite_steps: float
     between_steps: float
@@ -46,21 +51,33 @@ class Vector(BaseModel):
 
 
 class Golden(BaseModel):
-    """All vectors; `step` is one int8 step of the embedding, `allowed_steps` the tolerance."""
+    """All vectors; `step` is one int8 step of the embedding, `allowed_steps` the tolerance.
+
+    `sound` is the golden sound's functionals, which may differ by `allowed_spreads`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal[1]
     step: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     allowed_steps: Annotated[float, Field(ge=0, le=8)]
+    sound: Row
+    allowed_spreads: Annotated[float, Field(gt=0, le=1)]
     vectors: Annotated[tuple[Vector, ...], Field(min_length=1, max_length=256)]
 
-    def check(self, onnx: Graph, tflite: Graph, population: Population, head: Head) -> Agreement:
-        """Run every vector through both bodies.
+    def check(
+        self,
+        onnx: Graph,
+        tflite: Graph,
+        heard: npt.NDArray[np.float32],
+        population: Population,
+        head: Head,
+    ) -> Agreement:
+        """Run every vector through both bodies; `heard` is this machine's golden summary.
 
         Raises:
-            BundleError: an embedding is further from the stored one than `allowed_steps`, or a
-                score differs at all.
+            BundleError: an embedding is further from the stored one than `allowed_steps`, a
+                functional of the sound further than `allowed_spreads`, or a score at all.
         """
         fresh = Baseline.empty(population)
         summaries = np.asarray([vector.summary for vector in self.vectors], np.float32)
@@ -69,6 +86,7 @@ class Golden(BaseModel):
         by_onnx, by_tflite = (_answers(graph, z) for graph in (onnx, tflite))
         agreement = Agreement(
             len(self.vectors),
+            self._spreads(heard, population),
             self._steps(by_onnx, stored),
             self._steps(by_tflite, stored),
             self._steps(by_onnx, by_tflite),
@@ -86,7 +104,16 @@ class Golden(BaseModel):
                 f"On this machine the golden vectors are off by {furthest:.1f} int8 steps.",
                 "Install the bundle again, or report this machine's runtime versions.",
             )
+        if not agreement.sound_spreads <= self.allowed_spreads:
+            raise BundleError(
+                "On this machine the acoustic graphs hear the golden sound differently.",
+                "Install the bundle again, or report this machine's runtime versions.",
+            )
         return agreement
+
+    def _spreads(self, heard: npt.NDArray[np.float32], population: Population) -> float:
+        stored = np.asarray(self.sound, np.float32)
+        return float(np.abs(population.scaled(heard) - population.scaled(stored)).max())
 
     def _steps(self, one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> float:
         return float(np.abs(one - other).max() / self.step)
@@ -115,6 +142,8 @@ def parse_golden(raw: bytes, population: Population, head: Head) -> Golden:
     except ValidationError as fault:
         raise BundleError("The bundle's 'golden.json' is not valid.", remedy) from fault
     sizes = {(len(vector.summary), len(vector.embedding)) for vector in golden.vectors}
-    if sizes != {(len(population), head.embedding_size)}:
+    if sizes | {(len(golden.sound), head.embedding_size)} != {
+        (len(population), head.embedding_size)
+    }:
         raise BundleError("The bundle's golden vectors don't fit its other files.", remedy)
     return golden

@@ -16,6 +16,7 @@ from edge_models import bundle as bundle_module
 from edge_models.bundle import load_bundle, shipped_bundle, shipped_folder
 from edge_models.errors import BundleError
 from edge_models.golden import parse_golden
+from edge_models.golden_sound import golden_window
 from edge_models.manifest import LARGEST_BUNDLE_BYTES, MANIFEST_NAME, NEEDED
 
 Break = Callable[[Path], object]
@@ -49,6 +50,7 @@ def test_the_shipped_bundle_is_small_and_whole() -> None:
 def test_the_shipped_bundle_answers_as_in_training_in_both_runtimes() -> None:
     agreement = shipped_bundle().check()
     assert agreement.vectors >= 8
+    assert agreement.sound_spreads < 0.1
     assert agreement.onnx_steps < 1e-3
     assert agreement.tflite_steps <= 1 + 1e-3
     assert agreement.between_scores < 0.02
@@ -175,9 +177,26 @@ def test_golden_vectors_notice_another_body(folder: Path) -> None:
         load_bundle(folder).check()
 
 
+def test_the_golden_sound_notices_another_front_end(folder: Path) -> None:
+    golden = json.loads((folder / "golden.json").read_bytes())
+    loudness = float(shipped_bundle().population.spread[10])
+    golden["sound"][10] += 0.5 * loudness
+    resealed(folder, "golden.json", json.dumps(golden).encode())
+    with pytest.raises(BundleError, match="golden sound"):
+        load_bundle(folder).check()
+
+
+def test_the_golden_sound_is_the_same_everywhere_and_within_range() -> None:
+    one, two = golden_window(), golden_window()
+    assert np.array_equal(one.sound.samples, two.sound.samples)
+    assert 0.1 < np.abs(one.sound.samples).max() < 1
+
+
 def test_golden_vectors_that_do_not_fit_are_refused() -> None:
     bundle = shipped_bundle()
-    raw = b'{"format":1,"step":0.1,"allowed_steps":1,"vectors":[]}'
+    raw = (
+        b'{"format":1,"step":0.1,"allowed_steps":1,"sound":[1],"allowed_spreads":0.1,"vectors":[]}'
+    )
     fitting = raw.replace(b"[]", b'[{"summary":[1],"embedding":[1],"scores":[0.5,0.5,0.5]}]')
     for faulty in (raw, fitting, b"", b"x" * 300_000):
         with pytest.raises(BundleError):

@@ -48,7 +48,7 @@ def text() -> str:
         used=1,
         joined=2,
         sizes=(("body.onnx", 9_876),),
-        agreement=Agreement(12, 0, 1, 1, 0.0123),
+        agreement=Agreement(12, 0, 0, 1, 1, 0.0123),
     )
     figures = tuple(
         a_figure(task, six)

@@ -28,7 +28,7 @@ from edge_models.population import written
 from edge_models.training.corpora import Clip
 from edge_models.training.int8_model import Int8Model
 from edge_models.training.quantise import onnx_body
-from edge_models.training.streams import Windows
+from edge_models.training.streams import Floats, Windows
 from edge_models.training.tflite_writer import tflite_body
 
 VERSION: Final = "1.0.0"
@@ -40,6 +40,7 @@ THRESHOLDS: Final = Thresholds(
     minimum_speech_s=3.0, minimum_speech_short_s=0.5, middle_from=0.35, high_from=0.65
 )
 ALLOWED_STEPS: Final = 1.0
+ALLOWED_SPREADS: Final = 0.1
 GOLDEN_NOISE: Final = 0.5
 _RESTRICTED: Final = ("BY-NC", "BY-NC-SA")
 
@@ -66,8 +67,13 @@ def write_body(folder: Path, model: Int8Model, head: Head, functionals: Sequence
     (folder / "population.json").write_bytes(written(model.population, tuple(functionals)))
 
 
-def write_golden(folder: Path, model: Int8Model, head: Head, windows: Windows, seed: int) -> None:
-    """Write golden vectors: averages over people, by set and emotion, plus noise."""
+def write_golden(
+    folder: Path, model: Int8Model, head: Head, windows: Windows, sound: Floats, seed: int
+) -> None:
+    """Write golden vectors: averages over people, by set and emotion, plus noise.
+
+    `sound` float32 (88,) is what the front end hears of the golden sound.
+    """
     rng = np.random.default_rng(seed)
     population = model.population
     means = [
@@ -94,6 +100,8 @@ def write_golden(folder: Path, model: Int8Model, head: Head, windows: Windows, s
         format=1,
         step=model.body.embed.leaving.step,
         allowed_steps=ALLOWED_STEPS,
+        sound=tuple(map(float, sound)),
+        allowed_spreads=ALLOWED_SPREADS,
         vectors=tuple(vectors),
     )
     (folder / "golden.json").write_bytes(golden.model_dump_json().encode() + b"\n")

@@ -26,6 +26,7 @@ from edge_models.baseline import Population
 from edge_models.bundle import load_bundle, shipped_folder
 from edge_models.errors import BundleError
 from edge_models.golden import Agreement, parse_golden
+from edge_models.golden_sound import golden_summary
 from edge_models.head import Head
 from edge_models.manifest import MANIFEST_NAME
 from edge_models.runner import OnnxGraph, TfliteGraph
@@ -39,7 +40,7 @@ from edge_models.training.export_frontend import export_frontend
 from edge_models.training.gate import train_gate
 from edge_models.training.int8_model import Int8Model, trained
 from edge_models.training.recordings import recordings_folder
-from edge_models.training.streams import Kind, Windows
+from edge_models.training.streams import Floats, Kind, Windows
 
 DEFAULT_SEED: Final = 7
 NAME: Final = "affect-1"
@@ -75,10 +76,11 @@ def run(arguments: argparse.Namespace) -> int:
         folder = Path(staging)
         _place_front_end(folder, recordings, arguments.seed, arguments.keep_front_end, console)
         shutil.copyfile(shipped_folder() / "policy.json", folder / "policy.json")
+        front_end = _front_end(folder)
         windows = described(
             recordings,
             clips,
-            _front_end(folder),
+            front_end,
             arguments.seed,
             lambda told: _shown(told, "Describing recordings", console),
         )
@@ -87,7 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
         with console.status("Training on everybody"):
             model = trained(windows, arguments.seed)
-        agreement = _written(folder, model, evaluation, windows, clips, arguments.seed)
+        sound = golden_summary(front_end.acoustic)
+        agreement = _written(folder, model, evaluation, windows, clips, sound, arguments.seed)
         load_bundle(folder).check()
         _replace(out, folder)
     _tell(console, out, evaluation, agreement)
@@ -134,13 +137,14 @@ def _written(
     evaluation: Evaluation,
     windows: Windows,
     clips: tuple[Clip, ...],
+    sound: Floats,
     seed: int,
 ) -> Agreement:
     """Write everything that the manifest names, and the manifest last."""
     head = model.head(evaluation.platt)
     assemble.write_body(folder, model, head, SUMMARY_NAMES)
-    assemble.write_golden(folder, model, head, windows, seed)
-    agreement = _agreement(folder, model.population, head)
+    assemble.write_golden(folder, model, head, windows, sound, seed)
+    agreement = _agreement(folder, model.population, head, sound)
     licence = assemble.licence_of(clips)
     made_with = tuple(f"{name} {version(name)}" for name in _PACKAGES)
     as_recorded = windows.at(windows.take == 0)
@@ -168,11 +172,11 @@ def _written(
     return agreement
 
 
-def _agreement(folder: Path, population: Population, head: Head) -> Agreement:
+def _agreement(folder: Path, population: Population, head: Head, sound: Floats) -> Agreement:
     golden = parse_golden((folder / "golden.json").read_bytes(), population, head)
     onnx = OnnxGraph((folder / "body.onnx").read_bytes())
     tflite = TfliteGraph((folder / "body.tflite").read_bytes())
-    return golden.check(onnx, tflite, population, head)
+    return golden.check(onnx, tflite, sound, population, head)
 
 
 def _replace(out: Path, folder: Path) -> None:
