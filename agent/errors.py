@@ -5,6 +5,7 @@
         ├── SettingError            the user's setting: unknown key, wrong unit, missing file
         ├── DeviceError             the world: a sensor that is absent, busy or gone
         ├── StoreError              the world: a disk that is full, a store that is damaged
+        │   └── DamagedRecord       the world: one record of it; the others can be read
         └── KeyMismatch             the user's setting: a store made with another key
 
 Messages never carry sensed data: no samples, pixels, features, scores or answers.
@@ -29,6 +30,10 @@ class DeviceError(AgentError):
 
 class StoreError(AgentError):
     """The store can't be read or written; what it holds is left as it was."""
+
+
+class DamagedRecord(StoreError):
+    """One stored record that can't be read; the others can."""
 
 
 class KeyMismatch(AgentError):

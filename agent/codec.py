@@ -1,0 +1,302 @@
+"""Records as bytes and back: compact, versioned, and without a way to run code.
+
+Rules it upholds: any bytes give a record or `DamagedRecord`; reading what was written gives the
+same record, to the last bit; names of enums are written out, so that their order may change.
+Little-endian; a text is its length (u16) and UTF-8, an array its length (u16, 65535 for none)
+and float32.
+
+Place in the life of a record: screening → **codec** → cipher → store.
+"""
+
+import re
+import struct
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from typing import Final, NoReturn, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.errors import DamagedRecord
+from agent.frames import GapReason, Sensor
+from agent.records import GapRecord, WindowRecord
+from edge_models.assessment import Abstention, Assessment, Scores
+from edge_models.errors import ContractError, Explained
+from sync.budget import Spend
+
+Floats = npt.NDArray[np.float32]
+
+_WINDOW: Final = 1
+_GAP: Final = 1
+_SPEND: Final = 1
+_OUTGOING: Final = 1
+_SINGLE: Final = 1
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST: Final = 0xFFFF
+_NO_ARRAY: Final = 0xFFFF
+_ALONE: Final = (None, False, True)
+_FRACTION: Final = re.compile(r"[0-9]{1,20}/[0-9]{1,20}", re.ASCII)
+
+Choice = TypeVar("Choice", Sensor, GapReason, Abstention)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A finished report as the outbox keeps it: `sealed` by `sync.release`, sent or waiting.
+
+    `number` is its place in the outbox; `sent_at` (UTC) is None while it waits.
+    """
+
+    number: int
+    period: str
+    made_at: datetime
+    sent_at: datetime | None
+    sealed: bytes
+
+
+def encode_window(record: WindowRecord) -> bytes:
+    """A window's record as bytes, about 0.5 kB when it was described and 60 bytes when not.
+
+    Raises:
+        ContractError: an array or name is longer than 65,534.
+    """
+    scores = record.assessment.scores
+    abstained = record.assessment.abstained
+    return b"".join(
+        (
+            struct.pack("<B", _WINDOW),
+            _moment(record.started_at),
+            struct.pack("<dddB", record.duration_s, record.speech_s, record.face_s,
+                        _ALONE.index(record.alone)),
+            _array(record.summary),
+            _array(record.facial),
+            _array(record.embedding),
+            _text(abstained.value if abstained else ""),
+            struct.pack("<ddd", scores.sadness, scores.fear, scores.distress) if scores else b"",
+            _text(record.bundle),
+        )
+    )  # fmt: skip
+
+
+def decode_window(raw: bytes) -> WindowRecord:
+    """The record of a window.
+
+    Raises:
+        DamagedRecord: the bytes hold none.
+    """
+    rest = _Rest(raw, _WINDOW)
+    try:
+        started_at = rest.moment()
+        duration_s, speech_s, face_s = rest.unpack("<ddd")
+        (alone,) = rest.take(1)
+        if alone >= len(_ALONE):
+            _unreadable()
+        summary, facial, embedding = rest.array(), rest.array(), rest.array()
+        reason = rest.text()
+        if reason:
+            assessment = Assessment(None, _choice(Abstention, reason))
+        else:
+            assessment = Assessment(Scores(*rest.unpack("<ddd")), None)
+        record = WindowRecord(
+            started_at, duration_s, speech_s, face_s, _ALONE[alone],
+            summary, facial, embedding, assessment, rest.text(),
+        )  # fmt: skip
+    except ContractError:  # a score that is no probability
+        _unreadable()
+    rest.must_be_empty()
+    return record
+
+
+def encode_gap(record: GapRecord) -> bytes:
+    """A gap's record as bytes.
+
+    Raises:
+        ContractError: its detail is longer than 65,534 bytes.
+    """
+    return b"".join(
+        (
+            struct.pack("<B", _GAP),
+            _moment(record.started_at),
+            struct.pack("<d", record.duration_s),
+            _text(record.sensor.value),
+            _text(record.reason.value),
+            _text(record.detail),
+        )
+    )
+
+
+def decode_gap(raw: bytes) -> GapRecord:
+    """The record of a gap.
+
+    Raises:
+        DamagedRecord: the bytes hold none.
+    """
+    rest = _Rest(raw, _GAP)
+    started_at = rest.moment()
+    (duration_s,) = rest.unpack("<d")
+    sensor, reason = _choice(Sensor, rest.text()), _choice(GapReason, rest.text())
+    record = GapRecord(started_at, duration_s, sensor, reason, rest.text())
+    rest.must_be_empty()
+    return record
+
+
+def encode_spend(spend: Spend) -> bytes:
+    """A spend of the privacy budget as bytes; its rho stays exact."""
+    rho = f"{spend.rho.numerator}/{spend.rho.denominator}"
+    return struct.pack("<B", _SPEND) + _text(spend.period) + _text(rho) + _text(spend.policy)
+
+
+def decode_spend(raw: bytes) -> Spend:
+    """A spend of the privacy budget.
+
+    Raises:
+        DamagedRecord: the bytes hold none.
+    """
+    rest = _Rest(raw, _SPEND)
+    period, rho, policy = rest.text(), rest.text(), rest.text()
+    rest.must_be_empty()
+    try:
+        if not _FRACTION.fullmatch(rho):
+            _unreadable()
+        return Spend(period, Fraction(rho), policy)
+    except (Explained, ZeroDivisionError):
+        _unreadable()
+
+
+def encode_outgoing(outgoing: Outgoing) -> bytes:
+    """A report of the outbox as bytes; its number is its place and is not written.
+
+    Raises:
+        ContractError: a name in it is longer than 65,534 bytes.
+    """
+    sent = b"" if outgoing.sent_at is None else _moment(outgoing.sent_at)
+    return b"".join(
+        (
+            struct.pack("<BB", _OUTGOING, len(sent)),
+            _text(outgoing.period),
+            _moment(outgoing.made_at),
+            sent,
+            outgoing.sealed,
+        )
+    )
+
+
+def decode_outgoing(raw: bytes, number: int) -> Outgoing:
+    """A report of the outbox; `number` is its place there.
+
+    Raises:
+        DamagedRecord: the bytes hold none.
+    """
+    rest = _Rest(raw, _OUTGOING)
+    (sent_bytes,) = rest.unpack("<B")
+    period, made_at = rest.text(), rest.moment()
+    if sent_bytes not in (0, 8):
+        _unreadable()
+    sent_at = rest.moment() if sent_bytes else None
+    return Outgoing(number, period, made_at, sent_at, rest.everything())
+
+
+def encode_single(name: str, content: bytes) -> bytes:
+    """Some content under a name (a baseline's bundle, a pseudonym's study) as bytes.
+
+    Raises:
+        ContractError: the name is longer than 65,534 bytes.
+    """
+    return struct.pack("<B", _SINGLE) + _text(name) + content
+
+
+def decode_single(raw: bytes) -> tuple[str, bytes]:
+    """A name and the content under it.
+
+    Raises:
+        DamagedRecord: the bytes hold none.
+    """
+    rest = _Rest(raw, _SINGLE)
+    return rest.text(), rest.everything()
+
+
+def _moment(moment: datetime) -> bytes:
+    if moment.utcoffset() is None:
+        raise ContractError("Times in records are aware.")
+    return struct.pack("<q", (moment - _EPOCH) // timedelta(microseconds=1))
+
+
+def _text(words: str) -> bytes:
+    raw = words.encode("utf-8")
+    if len(raw) >= _LONGEST:
+        raise ContractError("A text of a record is shorter than 65,535 bytes.")
+    return struct.pack("<H", len(raw)) + raw
+
+
+def _array(values: Floats | None) -> bytes:
+    if values is None:
+        return struct.pack("<H", _NO_ARRAY)
+    if values.ndim != 1 or values.dtype != np.float32 or len(values) >= _NO_ARRAY:
+        raise ContractError("An array of a record is one row of float32, under 65,535 long.")
+    return struct.pack("<H", len(values)) + values.astype("<f4").tobytes()
+
+
+class _Rest:
+    """What is still to be read of a record."""
+
+    def __init__(self, raw: bytes, version: int) -> None:
+        self._raw = raw
+        self._at = 0
+        if self.unpack("<B") != (version,):
+            raise DamagedRecord(
+                "A stored record has a form that this version does not know.",
+                "If an older version was installed, install the newer one again.",
+            )
+
+    def take(self, size: int) -> bytes:
+        piece = self._raw[self._at : self._at + size]
+        if len(piece) != size:
+            _unreadable()
+        self._at += size
+        return piece
+
+    def unpack(self, form: str) -> tuple[float, ...]:
+        return struct.unpack(form, self.take(struct.calcsize(form)))
+
+    def moment(self) -> datetime:
+        (microseconds,) = struct.unpack("<q", self.take(8))
+        try:
+            return _EPOCH + timedelta(microseconds=microseconds)
+        except OverflowError:
+            _unreadable()
+
+    def text(self) -> str:
+        (size,) = struct.unpack("<H", self.take(2))
+        try:
+            return self.take(size).decode("utf-8")
+        except UnicodeDecodeError:
+            _unreadable()
+
+    def array(self) -> Floats | None:
+        (size,) = struct.unpack("<H", self.take(2))
+        if size == _NO_ARRAY:
+            return None
+        return np.frombuffer(self.take(4 * size), "<f4").astype(np.float32)
+
+    def everything(self) -> bytes:
+        return self.take(len(self._raw) - self._at)
+
+    def must_be_empty(self) -> None:
+        if self._at != len(self._raw):
+            _unreadable()
+
+
+def _choice(kind: type[Choice], word: str) -> Choice:
+    try:
+        return kind(word)
+    except ValueError:
+        _unreadable()
+
+
+def _unreadable() -> NoReturn:
+    raise DamagedRecord(
+        "A stored record is not readable: its content is not what this version writes.",
+        "The other records are not affected.",
+    ) from None

@@ -1,0 +1,327 @@
+"""The device's memory: one SQLite file in which every record is encrypted by itself.
+
+Rules it upholds: a record is AES-256-GCM ciphertext bound to its table, row and day, so rows can't
+be swapped, moved or replayed under another number (numbers are never used again); a spend and its
+report are one transaction, on disk before anything is sent; the wrong key changes nothing; what
+was recorded stays, whatever the disk does; what is forgotten is overwritten.
+
+In clear: how many records there are, in which order, and a day number shifted by a secret of the
+key (retention and reading by time need it). A thief sees that some days have more windows than
+others, but no date, time, feature, score, study or report. What encryption can't show: that a
+whole older copy of the file was put back, or that windows and gaps were cut out of it.
+
+Place in the life of a record: screening → codec → cipher → **here** → tally, the person's page.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Final, Self, TypeVar
+
+from agent.cipher import Cipher
+from agent.codec import (
+    Outgoing,
+    decode_gap,
+    decode_outgoing,
+    decode_single,
+    decode_spend,
+    decode_window,
+    encode_gap,
+    encode_outgoing,
+    encode_single,
+    encode_spend,
+    encode_window,
+)
+from agent.errors import DamagedRecord, KeyMismatch, StoreError
+from agent.keys import Purpose, sub_key
+from agent.records import GapRecord, WindowRecord
+from agent.rows import Row, Rows, Table
+from sync.budget import Ledger, Spend
+from sync.errors import PeriodSpent
+from sync.messages import new_pseudonym
+
+Record = TypeVar("Record", WindowRecord, GapRecord)
+OnDamage = Callable[[DamagedRecord], None]
+RandomBytes = Callable[[int], bytes]
+
+_CANARY: Final = b"sottovoce store 1"
+_FIRST_DAY: Final = date(1970, 1, 1)
+_NO_DAY: Final = 0
+_SHIFT_BYTES: Final = 4
+_NAMES: Final[dict[Table, str]] = {
+    "windows": "window",
+    "gaps": "gap",
+    "spends": "spend of the privacy budget",
+    "outbox": "report",
+    "pseudonyms": "pseudonym",
+}
+
+
+class Store:
+    """One thread's connection to the encrypted store; a context manager.
+
+    Several may be open at once, in threads and processes. `key` is the device's, 32 bytes.
+
+    Raises:
+        KeyMismatch: the store was made with another key; nothing in it was changed.
+        StoreError: it can't be opened, is damaged, or is of another version.
+    """
+
+    def __init__(self, path: Path, key: bytes) -> None:
+        self._cipher = Cipher(sub_key(key, Purpose.STORE))
+        shift = sub_key(key, Purpose.VEIL)[:_SHIFT_BYTES]
+        self._shift = int.from_bytes(shift, "big")
+        self._rows = Rows(path)
+        try:
+            if self._rows.is_new:
+                self._begin()
+            self._know_the_key(path)
+            self._rows.keep_log()
+        except (StoreError, KeyMismatch):
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection; what was added is on disk already."""
+        self._rows.close()
+
+    def _begin(self) -> None:
+        with self._rows.transaction() as rows:
+            if rows.lay_out():
+                self._set_single("canary", _CANARY)
+                self._set_single("spends", _count(0))
+
+    def _know_the_key(self, path: Path) -> None:
+        sealed = self._rows.single("canary")
+        if sealed is None:
+            raise StoreError(
+                f"The store '{path}' is damaged: it does not say which key opens it.",
+                "Put it back from a backup, or move it away to start anew.",
+            )
+        try:
+            self._cipher.open(sealed, _single_place("canary"))
+        except DamagedRecord:
+            raise KeyMismatch(
+                f"The store '{path}' was made with another key; nothing in it was changed.",
+                "Put the key that belongs to it back, or move the store away to start anew.",
+            ) from None
+
+    def add_window(self, record: WindowRecord, baseline: bytes | None = None) -> None:
+        """Keep a window, and the baseline that now includes it, in one transaction.
+
+        Raises:
+            StoreError: it could not be kept; what was recorded before is safe.
+        """
+        with self._rows.transaction():
+            self._add("windows", self._day(record.started_at), encode_window(record))
+            if baseline is not None:
+                self._set_single("baseline", encode_single(record.bundle, baseline))
+
+    def add_gap(self, record: GapRecord) -> None:
+        """Keep a gap; raises as `add_window`."""
+        with self._rows.transaction():
+            self._add("gaps", self._day(record.started_at), encode_gap(record))
+
+    def windows(
+        self, since: datetime, until: datetime, on_damage: OnDamage | None = None
+    ) -> Iterator[WindowRecord]:
+        """The windows that started in [since, until), day by day, as they came.
+
+        A record that can't be read goes to `on_damage`, and the others follow.
+
+        Raises:
+            DamagedRecord: one can't be read, and there is no `on_damage`.
+            StoreError: the store can't be read.
+        """
+        return self._read("windows", decode_window, since, until, on_damage)
+
+    def gaps(
+        self, since: datetime, until: datetime, on_damage: OnDamage | None = None
+    ) -> Iterator[GapRecord]:
+        """The gaps that started in [since, until); otherwise as `windows`."""
+        return self._read("gaps", decode_gap, since, until, on_damage)
+
+    def days(self) -> list[date]:
+        """The days (UTC) of which there is any window or gap, oldest first."""
+        found = {*self._rows.days("windows"), *self._rows.days("gaps")}
+        return [_FIRST_DAY + timedelta(days=day - self._shift) for day in sorted(found)]
+
+    def baseline(self, bundle: str) -> bytes | None:
+        """The person's baseline under this bundle; None when there is none yet.
+
+        Raises:
+            StoreError: it is damaged.
+        """
+        content = self._single("baseline")
+        if content is None:
+            return None
+        of_bundle, baseline = decode_single(content)
+        return baseline if of_bundle == bundle else None
+
+    def forget_before(self, moment: datetime) -> int:
+        """Overwrite the windows and gaps of the days before this one; returns how many.
+
+        What was sent, and the ledger, stay for good. (A flash disk may keep old copies of its
+        own; they are ciphertext.)
+
+        Raises:
+            StoreError: the disk fails.
+        """
+        day = self._day(moment)
+        with self._rows.transaction() as rows:
+            gone = rows.delete_before("windows", day) + rows.delete_before("gaps", day)
+        if gone:
+            self._rows.empty_log()
+        return gone
+
+    def pseudonym(self, study: str, random_bytes: RandomBytes) -> str:
+        """The person's pseudonym in a study; drawn when first asked for.
+
+        Raises:
+            StoreError: it can't be read or kept.
+        """
+        with self._rows.transaction() as rows:
+            for row in rows.rows("pseudonyms"):
+                of_study, pseudonym = decode_single(self._opened("pseudonyms", row))
+                if of_study == study:
+                    return pseudonym.decode("ascii")
+            drawn = new_pseudonym(random_bytes)
+            self._add("pseudonyms", _NO_DAY, encode_single(study, drawn.encode("ascii")))
+            return drawn
+
+    def ledger(self) -> Ledger:
+        """What this device's reports have spent, in all studies together.
+
+        Raises:
+            StoreError: a spend is missing or can't be read; then nothing more may be released.
+            PeriodSpent: a period is in it twice.
+        """
+        spends = [decode_spend(self._opened("spends", row)) for row in self._rows.rows("spends")]
+        if self._single("spends") != _count(len(spends)):
+            raise StoreError(
+                "The privacy ledger is not whole: it was altered from outside.",
+                "No report is made from it. Put the store back from a backup.",
+            )
+        return Ledger.of(spends)
+
+    def commit_release(self, sealed: bytes, spend: Spend, made_at: datetime) -> None:
+        """Keep a sealed report and its price, in one transaction: both, or neither.
+
+        Raises:
+            PeriodSpent: the period was paid for meanwhile; nothing was kept.
+            StoreError: it could not be kept; throw the report away.
+        """
+        with self._rows.transaction() as rows:
+            ledger = self.ledger()
+            if spend.period in ledger.periods:
+                raise PeriodSpent(
+                    f"The report for {spend.period} has already been made and paid for.",
+                    "Send the stored report again instead: a retry costs nothing.",
+                )
+            self._set_single("spends", _count(1 + len(ledger.spends)))
+            self._add("spends", _NO_DAY, encode_spend(spend))
+            outgoing = Outgoing(rows.next_number("outbox"), spend.period, made_at, None, sealed)
+            self._add("outbox", _NO_DAY, encode_outgoing(outgoing))
+
+    def outgoing(self, on_damage: OnDamage | None = None) -> list[Outgoing]:
+        """Every report that was made, sent or waiting, oldest first; raises as `windows`."""
+        made: list[Outgoing] = []
+        for row in self._rows.rows("outbox"):
+            try:
+                made.append(decode_outgoing(self._opened("outbox", row), row[0]))
+            except DamagedRecord as damage:
+                _tell(on_damage, _named("outbox", row, damage))
+        return made
+
+    def outbox(self, on_damage: OnDamage | None = None) -> list[Outgoing]:
+        """The reports that wait, oldest first; raises as `windows`."""
+        return [outgoing for outgoing in self.outgoing(on_damage) if outgoing.sent_at is None]
+
+    def sent(self, on_damage: OnDamage | None = None) -> list[Outgoing]:
+        """The reports that left, oldest first; raises as `windows`."""
+        return [outgoing for outgoing in self.outgoing(on_damage) if outgoing.sent_at is not None]
+
+    def mark_sent(self, number: int, sent_at: datetime) -> None:
+        """Note that the broker has a report; the first time stays.
+
+        Raises:
+            StoreError: there is no such report, or it can't be noted: it would be sent again.
+        """
+        with self._rows.transaction() as rows:
+            row = rows.row("outbox", number)
+            if row is None:
+                raise StoreError(f"The store has no report {number}.", "Nothing was changed.")
+            waiting = decode_outgoing(self._opened("outbox", row), number)
+            if waiting.sent_at is None:
+                gone = Outgoing(number, waiting.period, waiting.made_at, sent_at, waiting.sealed)
+                place = _place("outbox", number, _NO_DAY)
+                sealed = self._cipher.close(encode_outgoing(gone), place)
+                rows.replace("outbox", (number, _NO_DAY, sealed))
+
+    def _day(self, moment: datetime) -> int:
+        return (moment.astimezone(UTC).date() - _FIRST_DAY).days + self._shift
+
+    def _add(self, table: Table, day: int, content: bytes) -> None:
+        number = self._rows.next_number(table)
+        sealed = self._cipher.close(content, _place(table, number, day))
+        self._rows.insert(table, (number, day, sealed))
+
+    def _opened(self, table: Table, row: Row) -> bytes:
+        number, day, sealed = row
+        try:
+            return self._cipher.open(sealed, _place(table, number, day))
+        except DamagedRecord as damage:
+            raise _named(table, row, damage) from None
+
+    def _read(
+        self,
+        table: Table,
+        decode: Callable[[bytes], Record],
+        since: datetime,
+        until: datetime,
+        on_damage: OnDamage | None,
+    ) -> Iterator[Record]:
+        for day in range(self._day(since), self._day(until) + 1):
+            for row in self._rows.rows(table, range(day, day + 1)):
+                try:
+                    record = decode(self._opened(table, row))
+                except DamagedRecord as damage:
+                    _tell(on_damage, _named(table, row, damage))
+                    continue
+                if since <= record.started_at < until:
+                    yield record
+
+    def _single(self, name: str) -> bytes | None:
+        sealed = self._rows.single(name)
+        return None if sealed is None else self._cipher.open(sealed, _single_place(name))
+
+    def _set_single(self, name: str, content: bytes) -> None:
+        self._rows.set_single(name, self._cipher.close(content, _single_place(name)))
+
+
+def _place(table: Table, number: int, day: int) -> bytes:
+    return f"row/{table}/{number}/{day}".encode()
+
+
+def _single_place(name: str) -> bytes:
+    return f"single/{name}".encode()
+
+
+def _count(spends: int) -> bytes:
+    return str(spends).encode()
+
+
+def _named(table: Table, row: Row, damage: DamagedRecord) -> DamagedRecord:
+    return DamagedRecord(f"The stored {_NAMES[table]} {row[0]} can't be read.", damage.remedy)
+
+
+def _tell(on_damage: OnDamage | None, damage: DamagedRecord) -> None:
+    if on_damage is None:
+        raise damage
+    on_damage(damage)
