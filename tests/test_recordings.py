@@ -1,6 +1,7 @@
 """Recordings of every format become mono 16 kHz, and what can't be heard says why."""
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -117,12 +118,105 @@ def test_an_absent_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
         _heard(tmp_path)
 
 
-def test_a_damaged_flac_says_where_it_breaks(tmp_path: Path) -> None:
-    path = tmp_path / "x.flac"
-    soundfile.write(path, RNG.normal(0, 0.1, 48_000), 16_000)
-    path.write_bytes(path.read_bytes()[:30_000])
-    with pytest.raises(RecordingError, match=r"damaged|breaks off"):
-        _heard(path)
+def _noise(seconds: float, ending: str) -> bytes:
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(3).normal(0, 0.1, round(16_000 * seconds))
+    soundfile.write(buffer, noise, 16_000, format=ending)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("ending", ["wav", "aiff", "au", "flac", "ogg", "mp3"])
+def test_a_file_cut_short_gives_what_it_holds_and_says_where_it_breaks(
+    tmp_path: Path, ending: str
+) -> None:
+    path = tmp_path / f"x.{ending}"
+    path.write_bytes(_noise(4.0, ending))
+    whole = _heard(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 6 // 10])
+    heard = []
+    with pytest.raises(RecordingError, match=r"damaged|breaks off") as failure:
+        heard += [block.samples for block in read_recording(path, 0.5)]
+    assert failure.value.remedy
+    blocks = []
+    with pytest.raises(RecordingError):
+        for block in read_recording(path, 0.1):
+            blocks.append(block.samples)
+    begun = np.concatenate(blocks)
+    assert 16_000 < len(begun) < len(whole)
+    assert np.abs(begun[:8_000] - whole[:8_000]).max() < 1e-3
+
+
+def test_a_flac_from_a_pipe_that_tells_no_length_is_heard_whole(tmp_path: Path) -> None:
+    content = bytearray(_noise(2.3, "flac"))
+    told = np.frombuffer(bytes(content[21:26]), np.uint8)  # STREAMINFO: 4 + 32 bits of length
+    assert int.from_bytes(bytes([told[0] & 0x0F, *told[1:]]), "big") == 36_800
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    (tmp_path / "x.flac").write_bytes(bytes(content))
+    (tmp_path / "told.flac").write_bytes(_noise(2.3, "flac"))
+    assert np.array_equal(_heard(tmp_path / "x.flac"), _heard(tmp_path / "told.flac"))
+    assert duration_s(tmp_path / "x.flac") == pytest.approx(2.3)
+
+
+def test_a_wav_from_a_pipe_that_tells_no_length_is_heard_whole(tmp_path: Path) -> None:
+    content = bytearray(_wav(np.full(1_600, 0.25), "PCM_16"))
+    place = content.index(b"data") + 4
+    content[4:8] = content[place : place + 4] = b"\xff" * 4
+    (tmp_path / "x.wav").write_bytes(bytes(content))
+    assert np.array_equal(_heard(tmp_path / "x.wav"), np.full(1_600, 0.25, np.float32))
+
+
+@pytest.mark.parametrize("ending", ["flac", "ogg", "mp3"])
+def test_compressed_samples_do_not_depend_on_the_block_either(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"x.{ending}"
+    path.write_bytes(_noise(2.0, ending))
+    for block_s in (0.02, 0.1, 0.77):
+        assert np.array_equal(_heard(path, block_s), _heard(path, 10.0))
+
+
+@pytest.mark.parametrize("rate_hz", [1_000, 11_025, 22_050, 96_000, 384_000])
+def test_clipped_sound_of_any_rate_stays_within_full_scale(tmp_path: Path, rate_hz: int) -> None:
+    square = np.sign(np.sin(2 * np.pi * 50 * np.arange(rate_hz) / rate_hz) + 1e-9)
+    soundfile.write(tmp_path / "x.wav", square, rate_hz, subtype="FLOAT")
+    heard = _heard(tmp_path / "x.wav")
+    assert len(heard) == 16_000
+    assert 0.9 < np.abs(heard).max() <= 1.0
+
+
+@pytest.mark.parametrize("rate_hz", [999, 400_000])
+def test_a_rate_that_no_microphone_has_says_how_to_convert(tmp_path: Path, rate_hz: int) -> None:
+    soundfile.write(tmp_path / "a b.wav", np.zeros(2_000), rate_hz)
+    with pytest.raises(RecordingError, match=f"{rate_hz} Hz") as failure:
+        _heard(tmp_path / "a b.wav")
+    assert "ffmpeg -i '" in failure.value.remedy
+
+
+def test_a_video_is_known_by_its_first_bytes_too(tmp_path: Path) -> None:
+    (tmp_path / "x.wav").write_bytes(b"\x00\x00\x00\x20ftypisom" + bytes(40))
+    with pytest.raises(RecordingError, match="is a video"):
+        _heard(tmp_path / "x.wav")
+
+
+def test_integers_in_a_float_file_are_told_not_clipped(tmp_path: Path) -> None:
+    (tmp_path / "x.wav").write_bytes(_wav(_tone(16_000) * 32_768))
+    with pytest.raises(RecordingError, match=r"not in -1\.\.1"):
+        _heard(tmp_path / "x.wav")
+    (tmp_path / "x.wav").write_bytes(_wav(_tone(16_000) * 4))
+    assert np.abs(_heard(tmp_path / "x.wav")).max() == 1.0
+
+
+def test_a_named_pipe_is_refused_and_a_dash_is_a_file_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe.wav")
+    with pytest.raises(RecordingError, match="not a plain file"):
+        _heard(Path("pipe.wav"))
+    Path("-").write_bytes(_wav(np.full(1_600, 0.25)))
+    assert len(_heard(Path("-"))) == 1_600
+    with pytest.raises(RecordingError, match="can't be read"):
+        _heard(Path("x" * 300))
 
 
 @settings(
@@ -130,7 +224,7 @@ def test_a_damaged_flac_says_where_it_breaks(tmp_path: Path) -> None:
 )
 @given(data=st.data())
 def test_any_bytes_are_samples_or_a_recording_error(tmp_path: Path, data: st.DataObject) -> None:
-    kind = data.draw(st.sampled_from(["FLAC", "WAV", "OGG", "noise"]))
+    kind = data.draw(st.sampled_from(["FLAC", "WAV", "OGG", "AIFF", "noise"]))
     if kind == "noise":
         content = bytearray(data.draw(st.binary(max_size=400)))
     else:
