@@ -30,8 +30,8 @@ Kind = Literal["mosquitto", "amqtt"]
 
 NOTES: Final[dict[Kind, str]] = {
     "mosquitto": "Mosquitto: MQTT 5; sessions and queued reports survive a restart.",
-    "amqtt": "amqtt (Mosquitto is not installed): MQTT 3.1.1 only; sessions live in memory, so "
-    "reports queued for a stopped coordinator are lost if this broker stops too.",
+    "amqtt": "amqtt, because Mosquitto is not installed: it speaks MQTT 3.1.1 and keeps nothing "
+    "for a coordinator that is away or can't store a report, so use it for a trial only.",
 }
 
 _LOOPBACK: Final = "127.0.0.1"
@@ -242,7 +242,8 @@ async def _serve_amqtt(port: int) -> None:
         {
             "listeners": {"default": {"type": "tcp", "bind": f"{_LOOPBACK}:{port}"}},
             "plugins": {
-                "amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}
+                # Any name will do; but for clients without one it would queue nothing.
+                "amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": False}
             },
         }
     )

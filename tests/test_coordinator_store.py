@@ -64,40 +64,40 @@ def tallied(store: ReportStore) -> dict[Outcome, int]:
 
 
 def test_an_empty_store_says_so(store: ReportStore) -> None:
-    assert store.sums() == ()
+    assert store.snapshot().sums == ()
     assert store.tallies() == ()
-    assert store.spending() == Spending(0, 0)
+    assert store.snapshot().spending == Spending(0, 0)
 
 
 def test_reports_are_summed_by_period(store: ReportStore) -> None:
     added(store, report(PEOPLE[0], PERIODS[1], 5))
     added(store, report(PEOPLE[1], PERIODS[1], -9))
     added(store, report(PEOPLE[1], PERIODS[0], 2))
-    assert store.sums() == (
+    assert store.snapshot().sums == (
         PeriodSum(PERIODS[0], 1, (2, *[-2] * (CELLS - 1))),
         PeriodSum(PERIODS[1], 2, (-4, *[-4] * (CELLS - 1))),
     )
-    assert store.spending() == Spending(people=2, most_reports=2)
+    assert store.snapshot().spending == Spending(people=2, most_reports=2)
 
 
 def test_large_counts_do_not_overflow_a_sum(store: ReportStore) -> None:
     for person in PEOPLE:
         added(store, report(person, first=2**31 - 1))
-    assert store.sums()[0].totals[0] == 4 * (2**31 - 1)
+    assert store.snapshot().sums[0].totals[0] == 4 * (2**31 - 1)
 
 
 def test_an_identical_retry_is_counted_and_changes_nothing(store: ReportStore) -> None:
     assert added(store, report()) is Outcome.STORED
-    before = store.sums()
+    before = store.snapshot().sums
     assert added(store, report()) is Outcome.DUPLICATE
-    assert store.sums() == before
+    assert store.snapshot().sums == before
     assert tallied(store) == {Outcome.STORED: 1, Outcome.DUPLICATE: 1}
 
 
 def test_a_second_different_report_is_refused_and_counted(store: ReportStore) -> None:
     added(store, report(first=1))
     assert added(store, report(first=7)) is Outcome.CONFLICT
-    assert store.sums()[0].totals[0] == 1
+    assert store.snapshot().sums[0].totals[0] == 1
     assert tallied(store)[Outcome.CONFLICT] == 1
 
 
@@ -114,9 +114,9 @@ def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     with opened(path) as store:
         added(store, report())
         store.refuse(Outcome.UNREADABLE)
-        before = (store.sums(), store.tallies(), store.spending())
+        before = store.snapshot()
     with opened(path) as again:
-        assert (again.sums(), again.tallies(), again.spending()) == before
+        assert again.snapshot() == before
         assert added(again, report()) is Outcome.DUPLICATE
 
 
@@ -161,7 +161,7 @@ def test_a_full_disk_keeps_nothing_and_the_same_report_is_taken_later(tmp_path: 
             for number in range(2000):
                 added(store, report(f"{number:032x}"))
                 kept += 1
-        assert store.sums()[0].reports == kept
+        assert store.snapshot().sums[0].reports == kept
         assert tallied(store) == {Outcome.STORED: kept}
         store._connection.execute("PRAGMA max_page_count = 100000")
         assert added(store, report(f"{kept:032x}")) is Outcome.STORED
@@ -225,7 +225,7 @@ def test_many_threads_lose_and_double_nothing(store: ReportStore) -> None:
     def send() -> None:
         for number in range(60):
             added(store, report(f"{number:032x}"))
-            store.sums()
+            assert store.snapshot().spending.most_reports == 1
 
     threads = [threading.Thread(target=send) for _ in range(4)]
     for thread in threads:
@@ -233,7 +233,7 @@ def test_many_threads_lose_and_double_nothing(store: ReportStore) -> None:
     for thread in threads:
         thread.join()
     assert tallied(store) == {Outcome.STORED: 60, Outcome.DUPLICATE: 180}
-    assert store.sums()[0].reports == 60
+    assert store.snapshot().sums[0].reports == 60
 
 
 class StoreModel(RuleBasedStateMachine):
@@ -269,7 +269,7 @@ class StoreModel(RuleBasedStateMachine):
         wanted: dict[str, list[int]] = {}
         for (period, _), first in self.kept.items():
             wanted.setdefault(period, []).append(first)
-        found = {each.period: (each.reports, each.totals[0]) for each in self.store.sums()}
+        found = {each.period: (each.reports, each.totals[0]) for each in self.store.snapshot().sums}
         assert found == {period: (len(row), sum(row)) for period, row in wanted.items()}
 
     def teardown(self) -> None:

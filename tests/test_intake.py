@@ -57,7 +57,7 @@ def test_a_valid_report_is_kept_once(intake: Intake) -> None:
     assert intake.receive(TOPIC, payload()) is Outcome.STORED
     assert intake.receive(TOPIC, payload()) is Outcome.DUPLICATE
     assert intake.receive(TOPIC, payload(bundle="affect-2")) is Outcome.CONFLICT
-    assert intake.store.sums()[0].reports == 1
+    assert intake.store.snapshot().sums[0].reports == 1
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_message_that_is_not_for_us_is_counted_by_its_reason(
 ) -> None:
     assert intake.receive(topic, payload(**changes)) is outcome
     assert [(tally.outcome, tally.count) for tally in intake.store.tallies()] == [(outcome, 1)]
-    assert intake.store.sums() == ()
+    assert intake.store.snapshot().sums == ()
 
 
 def test_a_person_cannot_report_beyond_the_budget(intake: Intake) -> None:

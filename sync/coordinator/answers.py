@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from sync.coordinator.accounting import spent_after
 from sync.coordinator.estimate import BinEstimate, CohortEstimate, TooFew, estimate, in_words
-from sync.coordinator.store import Outcome, PeriodSum, ReportStore
+from sync.coordinator.store import Outcome, PeriodSum, ReportStore, Spending
 from sync.errors import SyncError
 from sync.messages import CELLS, HISTOGRAMS
 from sync.policy import Policy
@@ -118,10 +118,10 @@ def cohort(
         UnknownPeriod: no report is of that period.
         ReportStoreError: the store can't be read.
     """
-    sums = store.sums()
-    chosen = _chosen(sums, period, minimum)
+    held = store.snapshot()
+    chosen = _chosen(held.sums, period, minimum)
     result = _estimated(chosen, policy, minimum)
-    tallies = {tally.outcome: tally for tally in store.tallies()}
+    tallies = {tally.outcome: tally for tally in held.tallies}
     counts = {outcome: tally.count for outcome, tally in tallies.items()}
     shown = isinstance(result, CohortEstimate)
     return CohortAnswer(
@@ -137,7 +137,7 @@ def cohort(
         histograms=bars(result) if isinstance(result, CohortEstimate) else {},
         periods=tuple(
             PeriodAnswer(period=each.period, reports=each.reports, enough=each.reports >= minimum)
-            for each in sums
+            for each in held.sums
         ),
         stored=counts.get(Outcome.STORED, 0),
         duplicates=counts.get(Outcome.DUPLICATE, 0),
@@ -146,7 +146,7 @@ def cohort(
             for outcome, tally in sorted(tallies.items())
             if outcome not in _KEPT
         ),
-        budget=_budget(store, policy),
+        budget=_budget(held.spending, policy),
     )
 
 
@@ -158,7 +158,7 @@ def table(
     Raises:
         ReportStoreError: the store can't be read.
     """
-    sums = [each for each in store.sums() if each.reports >= minimum]
+    sums = [each for each in store.snapshot().sums if each.reports >= minimum]
     wanted = [*sums, _pooled(sums)] if len(sums) > 1 else sums
     rows: list[tuple[str | int | float, ...]] = []
     for each in wanted:
@@ -237,8 +237,7 @@ def _noise(result: CohortEstimate) -> NoiseAnswer:
     )
 
 
-def _budget(store: ReportStore, policy: Policy) -> BudgetAnswer:
-    spending = store.spending()
+def _budget(spending: Spending, policy: Policy) -> BudgetAnswer:
     spent = spent_after(spending.most_reports, policy)
     return BudgetAnswer(
         unit="the person: everything in all their reports",

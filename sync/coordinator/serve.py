@@ -20,7 +20,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from edge_models.bundle import shipped_bundle
 from edge_models.errors import Explained
 from sync.broker import Broker, embedded_broker
 from sync.coordinator.estimate import DEFAULT_MINIMUM
@@ -169,6 +168,8 @@ def _say(fault: Explained) -> None:
 
 def _policy(path: Path | None) -> Policy:
     if path is None:
+        from edge_models.bundle import shipped_bundle  # here, for it brings the models' runtimes
+
         return parse_policy(shipped_bundle().policy)
     try:
         with path.open("rb") as file:

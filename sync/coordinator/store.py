@@ -89,6 +89,15 @@ class Spending:
     most_reports: int
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the store held at one moment; periods are oldest first."""
+
+    sums: tuple[PeriodSum, ...]
+    spending: Spending
+    tallies: tuple[Tally, ...]
+
+
 class ReportStore:
     """SQLite behind one lock; made by `open_store`."""
 
@@ -111,7 +120,7 @@ class ReportStore:
         """
         counts = np.asarray(report.counts, dtype=_COUNT_TYPE).tobytes()
         key = (report.period, report.pseudonym)
-        with self._transaction() as rows:
+        with self._transaction(writes=True) as rows:
             known = rows.execute(
                 "SELECT digest FROM reports WHERE period = ? AND pseudonym = ?", key
             ).fetchone()
@@ -136,37 +145,18 @@ class ReportStore:
         Raises:
             ReportStoreError: the count could not be kept.
         """
-        with self._transaction() as rows:
+        with self._transaction(writes=True) as rows:
             self._tally(rows, outcome)
         return outcome
 
-    def sums(self) -> tuple[PeriodSum, ...]:
-        """The sum of each period, oldest first.
+    def snapshot(self) -> Snapshot:
+        """Everything that a page shows, of one moment.
 
         Raises:
             ReportStoreError: the store can't be read.
         """
-        with self._transaction() as rows:
-            found = rows.execute("SELECT period, counts FROM reports ORDER BY period").fetchall()
-        by_period: dict[str, list[bytes]] = {}
-        for period, counts in found:
-            by_period.setdefault(period, []).append(counts)
-        return tuple(
-            PeriodSum(period, len(blobs), self._total(blobs)) for period, blobs in by_period.items()
-        )
-
-    def spending(self) -> Spending:
-        """What people have spent, as the coordinator sees it.
-
-        Raises:
-            ReportStoreError: the store can't be read.
-        """
-        with self._transaction() as rows:
-            people, most = rows.execute(
-                "SELECT count(*), coalesce(max(sent), 0) FROM "
-                "(SELECT count(*) AS sent FROM reports GROUP BY pseudonym)"
-            ).fetchone()
-        return Spending(people, most)
+        with self._transaction(writes=False) as rows:
+            return Snapshot(self._sums(rows), _spending(rows), _tallies(rows))
 
     def tallies(self) -> tuple[Tally, ...]:
         """What became of every message so far; outcomes that never happened are left out.
@@ -174,11 +164,15 @@ class ReportStore:
         Raises:
             ReportStoreError: the store can't be read.
         """
-        with self._transaction() as rows:
-            found = rows.execute("SELECT reason, count, last_at FROM tallies").fetchall()
+        with self._transaction(writes=False) as rows:
+            return _tallies(rows)
+
+    def _sums(self, rows: sqlite3.Cursor) -> tuple[PeriodSum, ...]:
+        by_period: dict[str, list[bytes]] = {}
+        for period, counts in rows.execute("SELECT period, counts FROM reports ORDER BY period"):
+            by_period.setdefault(period, []).append(counts)
         return tuple(
-            Tally(Outcome(reason), count, datetime.fromisoformat(last_at))
-            for reason, count, last_at in found
+            PeriodSum(period, len(blobs), self._total(blobs)) for period, blobs in by_period.items()
         )
 
     def _total(self, blobs: list[bytes]) -> tuple[int, ...]:
@@ -193,16 +187,31 @@ class ReportStore:
         )
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Cursor]:
+    def _transaction(self, *, writes: bool) -> Iterator[sqlite3.Cursor]:
         with self._lock, _explained(self._path):
             rows = self._connection.cursor()
-            rows.execute("BEGIN IMMEDIATE")
+            rows.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
             try:
                 yield rows
                 rows.execute("COMMIT")
             finally:
                 if self._connection.in_transaction:
                     rows.execute("ROLLBACK")
+
+
+def _spending(rows: sqlite3.Cursor) -> Spending:
+    people, most = rows.execute(
+        "SELECT count(*), coalesce(max(sent), 0) FROM "
+        "(SELECT count(*) AS sent FROM reports GROUP BY pseudonym)"
+    ).fetchone()
+    return Spending(people, most)
+
+
+def _tallies(rows: sqlite3.Cursor) -> tuple[Tally, ...]:
+    return tuple(
+        Tally(Outcome(reason), count, datetime.fromisoformat(last_at))
+        for reason, count, last_at in rows.execute("SELECT reason, count, last_at FROM tallies")
+    )
 
 
 @contextmanager

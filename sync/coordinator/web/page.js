@@ -119,11 +119,17 @@ function card(name, question, bins, reports) {
   const domain = [low - margin, high + margin];
   const rows = bins.map((bin) => make("tr", "",
     heading("th", "row", bin.answer),
-    make("td", "", lane(bin, domain, reports)),
+    make("td", "drawn", lane(bin, domain, reports)),
     make("td", "figure", `${whole(bin.people)} (${whole(100 * bin.share)} %)`,
       make("small", "", `${whole(bin.low)} to ${whole(bin.high)}`))));
-  rows.push(make("tr", "", make("td", ""), make("td", "", scale(domain, reports)), make("td", "")));
+  rows.push(make("tr", "", make("td", "empty"), make("td", "drawn", scale(domain, reports)),
+    make("td", "empty")));
+  for (const row of rows) { // a narrow screen lays rows out as grids, which hides that they are rows
+    row.setAttribute("role", "row");
+    for (const cell of row.cells) cell.setAttribute("role", cell.tagName === "TH" ? "rowheader" : "cell");
+  }
   const table = make("table", "bars", make("tbody", "", ...rows));
+  table.setAttribute("role", "table");
   table.setAttribute("aria-label", `${question}: people, share, and 95 % noise interval`);
   return make("div", "card", make("h4", "", question), make("p", "name", spoken(name)), table);
 }
