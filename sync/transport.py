@@ -3,9 +3,7 @@
 Rules it upholds: `Transport` sends nothing but `Released`, exactly its bytes; it returns only when
 the broker has acknowledged, and never retries by itself (the outbox does, with the same bytes);
 `Subscription` acknowledges a message only after its receiver has it, so that what a store could
-not keep comes again. MQTT 5, or 3.1.1 where the broker
-refuses 5; there, messages don't expire.
-
+not keep comes again. MQTT 5, or 3.1.1 where the broker refuses 5 (there, messages don't expire).
 Each connection is driven by one thread; nothing runs between two calls of `publish`.
 
 In the life of a report: outbox → **transport** → broker → **subscription** → coordinator's intake.
@@ -34,17 +32,15 @@ from sync.errors import BrokerError, DoorError
 from sync.release import Released
 from sync.retry import FIRST_PAUSE_S, keep_trying, say_in_log
 
-EXPIRY_S: Final = 28 * 24 * 3600
-"""A report that nobody collected for four weeks is dropped by the broker."""
-SESSION_S: Final = 28 * 24 * 3600
-"""How long the broker queues for a coordinator that is away."""
+KEPT_S: Final = 28 * 24 * 3600
+"""How long the broker keeps a report, and queues for a coordinator that is away."""
 
-_KEEPALIVE_S: Final = 30
+_KEEPALIVE_S: Final = 60  # as long as the longest pause of `keep_trying`
 _IN_FLIGHT: Final = 20  # paho loses messages when its window is wider than the broker's
 _LOOK_EVERY_S: Final = 0.25
 _UNKNOWN_VERSION: Final = "Unsupported protocol version"
+# What paho raises on bytes that are not MQTT.
 _NOT_MQTT: Final = (MQTTException, struct.error, ValueError, LookupError, AssertionError)
-"""What paho raises on bytes that are not MQTT."""
 
 
 class _OldBroker(BrokerError):
@@ -67,7 +63,7 @@ class _Link:
         self.protocol = protocol
         self._greeting: ReasonCode | None = None
         self._farewell: ReasonCode | None = None
-        self._answers: dict[int, ReasonCode] = {}
+        self.answers: dict[int, ReasonCode] = {}
         self.arrived: deque[paho.MQTTMessage] = deque()
         self.client = self._client(client_id, session_s)
         terms: dict[str, Any] = {}
@@ -91,23 +87,21 @@ class _Link:
             reconnect_on_failure=False,
             manual_ack=True,
         )
+        if self.protocol != paho.MQTTv5:
+            client.username_pw_set(client_id)  # amqtt queues for those with a name only
         client.connect_timeout = self._timeout_s
         client.max_inflight_messages_set(_IN_FLIGHT)
         client.on_connect = lambda _c, _u, _f, reason, _p: setattr(self, "_greeting", reason)
         client.on_disconnect = lambda _c, _u, _f, reason, _p: setattr(self, "_farewell", reason)
-        client.on_publish = lambda _c, _u, mid, reason, _p: self._answers.update({mid: reason})
-        client.on_subscribe = lambda _c, _u, mid, said, _p: self._answers.update({mid: said[0]})
+        client.on_publish = lambda _c, _u, mid, reason, _p: self.answers.update({mid: reason})
+        client.on_subscribe = lambda _c, _u, mid, said, _p: self.answers.update({mid: said[0]})
         client.on_message = lambda _c, _u, message: self.arrived.append(message)
         if self._endpoint.tls is not None:
             client.tls_set_context(self._endpoint.tls.context())
         return client
 
     def serve(self, longest_s: float) -> None:
-        """Read and write what is due, for at most this long.
-
-        Raises:
-            BrokerError: the connection has ended, or was never one with a broker.
-        """
+        """Read and write what is due, for at most this long; `BrokerError` when it has ended."""
         try:
             code = self.client.loop(longest_s)
         except _NOT_MQTT as fault:
@@ -129,11 +123,7 @@ class _Link:
         return self._endpoint.went_away(why.rstrip("."))
 
     def serve_until(self, done: Callable[[], bool], otherwise: str) -> None:
-        """Serve until `done`; `otherwise` says what did not happen in time.
-
-        Raises:
-            BrokerError: the connection ended first, or the time ran out.
-        """
+        """Serve until `done`, else `BrokerError`; `otherwise` says what did not happen in time."""
         until = time.monotonic() + self._timeout_s
         while not done():
             left_s = until - time.monotonic()
@@ -141,11 +131,6 @@ class _Link:
                 self.drop()
                 raise self._endpoint.silent(otherwise)
             self.serve(min(left_s, _LOOK_EVERY_S))
-
-    def answer_to(self, mid: int, otherwise: str) -> ReasonCode:
-        """What the broker says to the packet with this number; raises as `serve_until`."""
-        self.serve_until(lambda: mid in self._answers, otherwise)
-        return self._answers.pop(mid)
 
     def drop(self) -> None:
         """Say goodbye where that is still possible, and close."""
@@ -193,7 +178,7 @@ class Transport:
         *,
         tls: Tls | None = None,
         timeout_s: float = 10.0,
-        expiry_s: int = EXPIRY_S,
+        expiry_s: int = KEPT_S,
     ) -> None:
         self._endpoint = Endpoint(host, port, tls)
         self._open = partial(_linked, self._endpoint, client_id, 0, timeout_s)
@@ -231,10 +216,11 @@ class Transport:
                 terms = _properties(PacketTypes.PUBLISH, MessageExpiryInterval=self._expiry_s)
             try:
                 message = link.client.publish(topic, payload, qos=1, properties=terms)
-                reason = link.answer_to(message.mid, "did not acknowledge the report")
+                link.serve_until(lambda: message.mid in link.answers, "did not take the report")
             except BrokerError:
                 self._link = None
                 raise
+            reason = link.answers.pop(message.mid)
         if reason.is_failure:
             raise self._endpoint.refuses_message(reason.getName())
 
@@ -261,9 +247,9 @@ class Subscription:
     """The coordinator's side: each message that matches `topic_filter`, at least once.
 
     A context manager: entered, it listens on its own thread, through a session that the broker
-    keeps while we are away (amqtt keeps none). `on_message` gets topic and payload, never two at a
+    keeps while we are away. `on_message` gets topic and payload, never two at a
     time; when it raises `Explained` (a store that is full) the message stays unacknowledged, the
-    fault goes to `on_fault`, and after a pause it is asked for again. Any other exception is a
+    fault goes to `on_fault`, and after a pause it is passed on again. Any other exception is a
     bug: listening ends, and nothing is acknowledged.
 
     Raises:
@@ -281,7 +267,7 @@ class Subscription:
         tls: Tls | None = None,
         on_fault: Callable[[Explained], None] = say_in_log,
         timeout_s: float = 10.0,
-        session_s: int = SESSION_S,
+        session_s: int = KEPT_S,
         first_pause_s: float = FIRST_PAUSE_S,
     ) -> None:
         self._endpoint = Endpoint(host, port, tls)
@@ -299,10 +285,6 @@ class Subscription:
         """Whether it is listening right now."""
         return self._connected.is_set()
 
-    def wait_connected(self, timeout_s: float) -> bool:
-        """Wait until it is listening; False when it still is not."""
-        return self._connected.wait(timeout_s)
-
     def __enter__(self) -> Self:
         link = self._subscribed()
         self._stop.clear()
@@ -318,31 +300,50 @@ class Subscription:
     def _subscribed(self) -> _Link:
         link = self._open()
         _, mid = link.client.subscribe(self._filter, qos=1)
-        reason = link.answer_to(mid or 0, "did not answer the subscription")
-        if reason.is_failure:
+
+        def answered() -> bool:
+            self._take_from(link)  # amqtt answers only when what had queued is acknowledged
+            return mid in link.answers
+
+        try:
+            link.serve_until(answered, "did not answer the subscription")
+            reason = link.answers.pop(mid or 0)
+            if reason.is_failure:
+                raise self._endpoint.refuses_filter(reason.getName())
+        except Explained:
             link.drop()
-            raise self._endpoint.refuses_filter(reason.getName())
+            raise
         self._connected.set()
         return link
 
     def _listen(self, first: _Link) -> None:
-        ready = [first]
+        links = [first]  # the open one, while there is one
 
         def listen() -> None:
-            link = ready.pop() if ready else self._subscribed()
+            if not links:
+                links.append(self._subscribed())
             try:
-                self._pass_on(link)
-            finally:
+                while not self._stop.is_set():
+                    self._take_from(links[0])
+                    links[0].serve(_LOOK_EVERY_S)
+            except BrokerError:
                 self._connected.clear()
+                links.pop().drop()
+                raise
+
+        try:
+            keep_trying(
+                listen, self._stop, on_fault=self._on_fault, first_pause_s=self._first_pause_s
+            )
+        finally:
+            self._connected.clear()
+            for link in links:
                 link.drop()
 
-        keep_trying(listen, self._stop, on_fault=self._on_fault, first_pause_s=self._first_pause_s)
-
-    def _pass_on(self, link: _Link) -> None:
-        """Pass on what arrives, acknowledging each message once its receiver has it."""
-        while not self._stop.is_set():
-            while link.arrived:
-                message = link.arrived.popleft()
-                self._on_message(message.topic, bytes(message.payload))
-                link.client.ack(message.mid, message.qos)
-            link.serve(_LOOK_EVERY_S)
+    def _take_from(self, link: _Link) -> None:
+        """Pass on what arrived, acknowledging each message once its receiver has it."""
+        while link.arrived:
+            message = link.arrived[0]
+            self._on_message(message.topic, bytes(message.payload))
+            link.client.ack(message.mid, message.qos)
+            link.arrived.popleft()

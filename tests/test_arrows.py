@@ -233,7 +233,7 @@ def test_only_release_makes_what_is_released() -> None:
     ("source", "open_to_all"),
     [
         ("sync.release", {"Counts", "Released", "Seal", "release_report"}),
-        ("sync.transport", {"EXPIRY_S", "SESSION_S", "Subscription", "Transport"}),
+        ("sync.transport", {"KEPT_S", "Subscription", "Transport"}),
     ],
 )
 def test_nobody_takes_the_insides_of_the_door(source: str, open_to_all: set[str]) -> None:

@@ -48,6 +48,7 @@ def connected(broker: Broker, name: str, *, clean: bool = True) -> paho.Client:
         lasting.SessionExpiryInterval = 0 if clean else 3600
         client.connect(broker.host, broker.port, clean_start=clean, properties=lasting)
     else:
+        client.username_pw_set(name)
         client.connect(broker.host, broker.port)
     client.loop_start()
     assert until(client.is_connected)
