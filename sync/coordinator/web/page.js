@@ -170,7 +170,7 @@ function privacy({ budget, policy }) {
     ["Budget of the study", `ρ ${budget.rho_budget}, that is ε ${decimals(budget.epsilon_budget)}; `
       + "then devices refuse to report"],
     ["Tight figure", `ε ${decimals(budget.epsilon_spent_tight)} by privacy loss distribution: `
-      + "what the same reports really cost"],
+      + "a tighter bound for the same reports"],
     ["Policy", policy],
   ];
   const list = make("dl", "pairs");
