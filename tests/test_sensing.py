@@ -1,10 +1,13 @@
 """The light is on exactly while a device is open."""
 
+import itertools
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from agent.errors import SettingError
+from agent.errors import DeviceError, SettingError
 from agent.frames import Sensor
 from agent.sensing import Indicator, Lamp
 
@@ -49,3 +52,42 @@ def test_listeners_and_the_lamp_follow_each_change(tmp_path: Path) -> None:
 def test_a_lamp_that_cannot_be_driven_is_told_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="can't be driven"):
         Lamp(tmp_path / "nothing")
+
+
+def test_a_lamp_that_went_away_keeps_the_device_shut_and_the_account_right(tmp_path: Path) -> None:
+    brightness = tmp_path / "brightness"
+    brightness.write_text("0")
+    told: list[frozenset[Sensor]] = []
+    indicator = Indicator(Lamp(brightness), told.append)
+    brightness.unlink()
+    opened = False
+    with pytest.raises(DeviceError, match="any more"), indicator.sensing(Sensor.CAMERA):
+        opened = True
+    assert not opened
+    assert indicator.now == frozenset()
+    assert told == [frozenset({Sensor.CAMERA}), frozenset()]
+
+
+def test_listeners_are_told_in_the_order_of_the_changes_whatever_the_threads() -> None:
+    told: list[frozenset[Sensor]] = []
+
+    def slow_to_listen(now: frozenset[Sensor]) -> None:
+        time.sleep(0.0005 * (len(told) % 3))
+        told.append(now)
+
+    indicator = Indicator(slow_to_listen)
+
+    def sense(sensor: Sensor) -> None:
+        for _ in range(30):
+            with indicator.sensing(sensor):
+                pass
+
+    threads = [threading.Thread(target=sense, args=(sensor,)) for sensor in Sensor]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=10)
+    assert told[-1] == indicator.now == frozenset()
+    assert len(told) == 120
+    # One change at a time: neighbours differ in exactly one sensor.
+    assert all(len(one ^ other) == 1 for one, other in itertools.pairwise(told))
