@@ -53,6 +53,8 @@ class Rows:
         try:
             with self._explained():
                 self.is_new = self._look()
+                if self.is_new:  # can't be changed once there is a table
+                    self.connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
                 self.connection.execute("PRAGMA synchronous = FULL")
                 self.connection.execute("PRAGMA secure_delete = ON")
         except StoreError:
@@ -149,6 +151,21 @@ class Rows:
             found = self.connection.execute(f"SELECT DISTINCT day FROM {table} ORDER BY day")
             return [day for (day,) in found]
 
+    def span(self, table: Table) -> range:
+        """From the first to the last day of which a table holds anything."""
+        with self._explained():
+            (first,) = self.connection.execute(f"SELECT min(day) FROM {table}").fetchone()
+            (last,) = self.connection.execute(f"SELECT max(day) FROM {table}").fetchone()
+        return range(0) if first is None else range(first, last + 1)
+
+    def last(self, table: Table, day: int) -> int:
+        """The number of a day's newest row; 0 when there is none."""
+        with self._explained():
+            (found,) = self.connection.execute(
+                f"SELECT ifnull(max(number), 0) FROM {table} WHERE day = ?", (day,)
+            ).fetchone()
+        return int(found)
+
     def row(self, table: Table, number: int) -> Row | None:
         """One row, where it exists."""
         with self._explained():
@@ -173,9 +190,10 @@ class Rows:
         """Write what there is one of."""
         self.connection.execute("INSERT OR REPLACE INTO singles VALUES (?, ?)", (name, sealed))
 
-    def empty_log(self) -> None:
-        """Move the write-ahead log into the file, so that it holds nothing forgotten."""
+    def shrink(self) -> None:
+        """Give free pages back and empty the write-ahead log, so that neither holds old records."""
         with self._explained():
+            self.connection.execute("PRAGMA incremental_vacuum").fetchall()
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:

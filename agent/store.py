@@ -152,6 +152,15 @@ class Store:
         found = {*self._rows.days("windows"), *self._rows.days("gaps")}
         return [_FIRST_DAY + timedelta(days=day - self._shift) for day in sorted(found)]
 
+    def stamp(self, day: date) -> tuple[int, int]:
+        """Changes whenever a window or gap of this day (UTC) is added; the rest is kept apart.
+
+        Raises:
+            StoreError: the store can't be read.
+        """
+        number = (day - _FIRST_DAY).days + self._shift
+        return self._rows.last("windows", number), self._rows.last("gaps", number)
+
     def baseline(self, bundle: str) -> bytes | None:
         """The person's baseline under this bundle; None when there is none yet.
 
@@ -177,7 +186,7 @@ class Store:
         with self._rows.transaction() as rows:
             gone = rows.delete_before("windows", day) + rows.delete_before("gaps", day)
         if gone:
-            self._rows.empty_log()
+            self._rows.shrink()
         return gone
 
     def pseudonym(self, study: str, random_bytes: RandomBytes) -> str:
@@ -287,7 +296,9 @@ class Store:
         until: datetime,
         on_damage: OnDamage | None,
     ) -> Iterator[Record]:
-        for day in range(self._day(since), self._day(until) + 1):
+        kept = self._rows.span(table)
+        first, last = max(self._day(since), kept.start), min(self._day(until), kept.stop - 1)
+        for day in range(first, last + 1):
             for row in self._rows.rows(table, range(day, day + 1)):
                 try:
                     record = decode(self._opened(table, row))
