@@ -224,7 +224,7 @@ def _moment(moment: datetime) -> bytes:
 
 
 def _text(words: str) -> bytes:
-    raw = words.encode("utf-8")
+    raw = words.encode("utf-8", "replace")  # a device's name may be no text
     if len(raw) >= _LONGEST:
         raise ContractError("A text of a record is shorter than 65,535 bytes.")
     return struct.pack("<H", len(raw)) + raw

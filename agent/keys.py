@@ -86,7 +86,9 @@ def load_key(
         StoreError: the state folder can't be read or written.
     """
     if credentials is not None and (credentials / CREDENTIAL).exists():
-        return _key_in(_read_private(credentials / CREDENTIAL), credentials / CREDENTIAL)
+        # systemd lets a service's user in by an access list, which shows as the group's mode.
+        content = _read_private(credentials / CREDENTIAL, refused=stat.S_IRWXO)
+        return _key_in(content, credentials / CREDENTIAL)
     _prepare(state_folder)
     if passphrase is not None:
         return _from_passphrase(state_folder, passphrase, random_bytes)
@@ -175,7 +177,7 @@ def _sync(folder: Path) -> None:
         os.close(handle)
 
 
-def _read_private(path: Path) -> bytes:
+def _read_private(path: Path, refused: int = stat.S_IRWXG | stat.S_IRWXO) -> bytes:
     """A small file that nobody but its owner can touch."""
     try:
         with path.open("rb") as file:
@@ -183,7 +185,7 @@ def _read_private(path: Path) -> bytes:
             content = file.read(4 * KEY_BYTES)
     except OSError as fault:
         raise _unusable(path, fault) from fault
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if mode & refused:
         raise SettingError(
             f"Others may read '{path}', so it no longer protects the store.",
             f"Run: chmod 600 '{path}' (and think about who could have copied it).",

@@ -193,7 +193,8 @@ class Rows:
     def shrink(self) -> None:
         """Give free pages back and empty the write-ahead log, so that neither holds old records."""
         with self._explained():
-            self.connection.execute("PRAGMA incremental_vacuum").fetchall()
+            # A plain `execute` stops after the first page that is given back.
+            self.connection.executescript("PRAGMA incremental_vacuum")
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
