@@ -1,0 +1,181 @@
+// Shows what /api/status says, and asks again while somebody looks.
+// Only textContent and attributes of elements are set: nothing here becomes markup.
+
+import { chart } from "./trend.js";
+import * as words from "./words.js";
+
+const PAUSE_MS = 15000;
+const at = (id) => document.getElementById(id);
+
+function make(tag, className, ...children) {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  element.append(...children.map((child) => (child instanceof Node ? child : String(child))));
+  return element;
+}
+
+function heading(scope, ...children) {
+  const cell = make("th", "", ...children);
+  cell.scope = scope;
+  return cell;
+}
+
+function now(status) {
+  const light = at("sensing");
+  light.textContent = words.sensing(status);
+  light.className = status.sensing.length ? "state good" : "state";
+  const nothing = !status.messages.length && !status.trend.some((row) => row.scored || row.speech_minutes);
+  at("greeting").textContent = nothing
+    ? "Nothing has been recorded yet. Figures appear here some seconds after you start to speak."
+    : "Speech is heard in windows of ten seconds. Each becomes a few numbers at once; the sound is gone.";
+  const { today } = status;
+  const facts = [
+    ["Speech heard", words.minutes(today.speech_minutes), "today"],
+    ["Face seen", words.minutes(today.face_minutes), "today"],
+    ["Windows", words.number(today.windows), "of ten seconds, with something in them"],
+    ["Scored", words.number(today.scored), "had enough speech to say something"],
+  ];
+  at("today").replaceChildren(...facts.map(([name, value, more]) =>
+    make("div", "", make("dt", "", name), make("dd", "", value, make("small", "", more)))));
+  at("abstained").textContent = words.abstained(today.abstained);
+}
+
+function missing(status) {
+  const rows = status.missing.map((row) => make("li", "",
+    make("strong", "", `${words.missing(row)}.`),
+    make("span", "", ` ${words.minutes(row.minutes)} in the last seven days, until ${words.moment(row.last_at)}.`),
+    row.detail ? make("p", "", row.detail) : ""));
+  at("missing").replaceChildren(...(rows.length ? rows
+    : [make("li", "none", "Nothing was missed in the last seven days.")]));
+}
+
+function key(className, text) {
+  return make("span", "", make("i", `key ${className}`), text);
+}
+
+function trend(status) {
+  const scored = status.trend.filter((row) => row.sadness !== null);
+  at("trend-numbers").hidden = !scored.length;
+  if (!scored.length) {
+    at("trend").replaceChildren();
+    at("trend-words").textContent = "There is no score yet. It takes ten seconds with at least three of speech.";
+    return;
+  }
+  at("trend").replaceChildren(
+    make("div", "legend", key("sadness", "sounded sad"), key("fear", "sounded fearful")), chart(status));
+  at("trend-words").textContent = "Each point is the middle score of a day (UTC). A day without enough "
+    + "speech has none. Single days say little: voices change with colds, tiredness and rooms.";
+  at("trend-rows").replaceChildren(...scored.toReversed().map((row) => make("tr", "",
+    heading("row", words.day(row.day)),
+    make("td", "number", words.decimals(row.sadness)), make("td", "number", words.decimals(row.fear)),
+    make("td", "number", words.number(row.scored)), make("td", "number", words.number(row.speech_minutes)))));
+}
+
+function privacy(status) {
+  const { privacy: p } = status;
+  const meter = make("meter", "");
+  meter.max = p.epsilon_budget;
+  meter.value = Math.min(p.epsilon_spent, p.epsilon_budget);
+  meter.setAttribute("aria-label", "Privacy spent");
+  const left = p.reports_left
+    ? `${words.plural(p.reports_left, "more report", "more reports")} can be made in this study.`
+    : "The budget is used up: no more reports are made in this study, for good. Screening on this device goes on.";
+  at("privacy").replaceChildren(
+    make("p", "spent", make("strong", "", `Privacy spent: ε ${words.decimals(p.epsilon_spent)}`),
+      ` of ${words.decimals(p.epsilon_budget)}, by ${words.plural(p.reports_made, "report", "reports")}.`),
+    meter,
+    make("p", p.reports_left ? "" : "used-up", left),
+    make("p", "quiet", `ε bounds how much anyone could learn about you from all your reports together, `
+      + `whatever else they know; smaller is more private. It counts even when nobody looks. Policy ${p.policy}, `
+      + `δ ${p.delta}; one report by itself costs ε ${words.decimals(p.epsilon_per_report)}.`));
+}
+
+function answers(question) {
+  return question.answers.map((answer, place) => make("tr", "",
+    place ? make("td", "again", "") : heading("row", words.question(question.name)),
+    make("td", "", answer), make("td", "number", words.signed(question.counts[place]))));
+}
+
+function card(message, status, open) {
+  const sent = message.sent_at !== null;
+  const details = make("details", sent ? "card message" : "card message waits");
+  details.open = open.has(message.period);
+  details.dataset.period = message.period;
+  const table = make("table", "plain numbers",
+    make("thead", "", make("tr", "", heading("col", "Question"), heading("col", "Possible answer"),
+      make("th", "number", "Number sent"))),
+    make("tbody", "", ...message.questions.flatMap(answers)));
+  details.append(
+    make("summary", "", make("strong", "", `Week of ${words.week(message)}`),
+      make("span", "", sent ? `sent ${words.moment(message.sent_at)}` : "waiting, not sent yet"),
+      make("span", "", `${words.number(message.size_bytes)} bytes`)),
+    make("p", "", "The truth is 1 for one answer to each question and 0 for the others. Before it left, chance "
+      + `noise of typically ±${words.number(status.privacy.noise)} was added to each number, once. So nobody can tell `
+      + "your answers from these numbers; only the sum over many people means something."),
+    make("div", "scroll", table),
+    make("h3", "", sent ? "Exactly what was sent" : "Exactly what will be sent"),
+    make("dl", "pairs",
+      make("dt", "", "To the topic"), make("dd", "code", message.topic),
+      make("dt", "", "Made"), make("dd", "", words.moment(message.made_at)),
+      make("dt", "", "Under the policy"), make("dd", "", message.policy)),
+    make("pre", "", message.payload));
+  return details;
+}
+
+function left(status) {
+  const sent = status.messages.filter((message) => message.sent_at !== null);
+  const waiting = status.messages.length - sent.length;
+  const bytes = sent.reduce((sum, message) => sum + message.size_bytes, 0);
+  at("left-words").textContent = sent.length
+    ? `${words.plural(sent.length, "message", "messages")}, ${words.plural(bytes, "byte", "bytes")} in all. `
+      + "Each is below, complete. Nothing else about you has left."
+    : "Nothing has left this device.";
+  const because = status.waiting_because
+    || (status.broker ? `It goes to ${status.broker} when the agent next sends.`
+      : "No broker is set, so reports stay on this device.");
+  at("waiting").hidden = !waiting;
+  at("waiting").textContent = `${words.plural(waiting, "report waits", "reports wait")} on this device. ${because} `
+    + "Trying again sends the same bytes and costs no more privacy.";
+  const open = new Set([...document.querySelectorAll("details.message[open]")].map((card_) => card_.dataset.period));
+  at("messages").replaceChildren(...status.messages.map((message) => card(message, status, open)));
+}
+
+function trouble(text) {
+  at("trouble").hidden = !text;
+  at("trouble").textContent = text;
+}
+
+let shown = "";
+
+function show(status) {
+  const { now: moment, ...rest } = status;
+  at("when").textContent = `As of ${words.moment(moment)}, study ${status.study}.`;
+  trouble(status.unreadable ? `${words.plural(status.unreadable, "stored record", "stored records")} could not be read `
+    + "and is left out here. The others are not affected." : "");
+  const text = JSON.stringify(rest);
+  if (text === shown) return; // leave what is being read as it is
+  shown = text;
+  for (const part of [now, missing, trend, privacy, left]) part(status);
+}
+
+async function look() {
+  try {
+    const answer = await fetch("api/status", { cache: "no-store" });
+    const said = await answer.json();
+    if (answer.ok) show(said);
+    else trouble(`${said.cause} ${said.remedy}`);
+  } catch {
+    trouble("The device does not answer: this page may be out of date. Is sottovoce still running?");
+    at("sensing").textContent = "Not known";
+    at("sensing").className = "state";
+    shown = "";
+  }
+}
+
+async function keepLooking() {
+  if (!document.hidden) await look();
+  setTimeout(keepLooking, PAUSE_MS);
+}
+
+document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
+keepLooking();
