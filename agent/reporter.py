@@ -30,6 +30,10 @@ OLDEST: Final = timedelta(days=35)
 """A week that began longer ago is not reported: the clock was wrong, or nobody waits for it."""
 
 
+LONGEST_GAP: Final = timedelta(days=1)
+"""A gap that began so long before the week may reach into it; devices tell them piece by piece."""
+
+
 class Carrier(Protocol):
     """What sends: `sync.transport.Transport`."""
 
@@ -114,13 +118,13 @@ def prepare_reports(
         start, end = period_start(period), period_end(period)
         counts = counts_of(
             store.windows(start, end, damaged.append),
-            store.gaps(start, end, damaged.append),
+            store.gaps(start - LONGEST_GAP, end, damaged.append),
             study.thresholds,
             start,
             end,
         )
         try:
-            released, spend, _ = release_report(
+            released, _, charged = release_report(
                 counts,
                 study=study.name,
                 pseudonym=store.pseudonym(study.name, random_bytes),
@@ -130,7 +134,7 @@ def prepare_reports(
                 ledger=store.ledger(),
                 randbelow=randbelow,
             )
-            store.commit_release(seal.close(released), spend, now)
+            store.commit_release(seal.close(released), charged, now)
         except PeriodSpent:
             continue  # another process of ours was first
         except BudgetExhausted as refusal:

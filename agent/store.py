@@ -36,7 +36,7 @@ from agent.errors import DamagedRecord, KeyMismatch, StoreError
 from agent.keys import Purpose, sub_key
 from agent.records import GapRecord, WindowRecord
 from agent.rows import Row, Rows, Table
-from sync.budget import Ledger, Spend
+from sync.budget import Ledger
 from sync.errors import PeriodSpent
 from sync.messages import new_pseudonym
 
@@ -219,13 +219,17 @@ class Store:
             )
         return Ledger.of(spends)
 
-    def commit_release(self, sealed: bytes, spend: Spend, made_at: datetime) -> None:
-        """Keep a sealed report and its price, in one transaction: both, or neither.
+    def commit_release(self, sealed: bytes, charged: Ledger, made_at: datetime) -> None:
+        """Keep a sealed report and its price (the last of `charged`) in one transaction.
+
+        `charged` must be the stored ledger and one more spend, so that two processes can't both
+        spend what is left.
 
         Raises:
             PeriodSpent: the period was paid for meanwhile; nothing was kept.
-            StoreError: it could not be kept; throw the report away.
+            StoreError: another report was made meanwhile, or it could not be kept; throw it away.
         """
+        *before, spend = charged.spends
         with self._rows.transaction() as rows:
             ledger = self.ledger()
             if spend.period in ledger.periods:
@@ -233,7 +237,12 @@ class Store:
                     f"The report for {spend.period} has already been made and paid for.",
                     "Send the stored report again instead: a retry costs nothing.",
                 )
-            self._set_single("spends", _count(1 + len(ledger.spends)))
+            if ledger.spends != tuple(before):
+                raise StoreError(
+                    "Another program made a report meanwhile.",
+                    "Nothing was spent for this one; it is made anew next time.",
+                )
+            self._set_single("spends", _count(len(charged.spends)))
             self._add("spends", _NO_DAY, encode_spend(spend))
             outgoing = Outgoing(rows.next_number("outbox"), spend.period, made_at, None, sealed)
             self._add("outbox", _NO_DAY, encode_outgoing(outgoing))

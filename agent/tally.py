@@ -25,6 +25,9 @@ from sync.release import Counts
 FEWEST_SCORED: Final = 6
 """Scored windows (a minute of speech at least) below which a week has no band."""
 
+LEAST_GAP_S: Final = 60.0
+"""A reason that took less of a week than this is none: a lost block of 20 ms says nothing."""
+
 _MINUTES_FROM: Final = (1.0, 10.0, 60.0)
 _DAYS_FROM: Final = (1, 3, 5)
 _NOT_ENOUGH: Final = 0
@@ -39,7 +42,7 @@ class Tally:
 
     `speech_s`, `face_s` in seconds; `days` with a described window; `sadness` and `fear` are
     medians (0..1) over the `scored` windows, None when there is none; `gap_reason` is the one with
-    the longest total, None when nothing was missed.
+    the longest total, None when none took `LEAST_GAP_S`.
     """
 
     windows: int
@@ -73,7 +76,7 @@ class Tally:
 def tally_of(
     windows: Iterable[WindowRecord], gaps: Iterable[GapRecord], start: datetime, end: datetime
 ) -> Tally:
-    """Count what lies in [start, end); records outside are left out, gaps are cut at `end`.
+    """Count what lies in [start, end); windows outside are left out, gaps are cut to it.
 
     A sensor that its owner turned off is no gap.
 
@@ -124,14 +127,15 @@ def counts_of(
 
 def _longest(gaps: Iterable[GapRecord], start: datetime, end: datetime) -> GapReason | None:
     """Which reason took the longest in all; the report's order of reasons breaks a tie."""
+    order = _BINS["gap_reason"]
     totals: Counter[GapReason] = Counter()
     for gap in gaps:
-        if start <= gap.started_at < end and gap.reason.value in _BINS["gap_reason"]:
-            left_s = (end - gap.started_at) / timedelta(seconds=1)
-            totals[gap.reason] += round(1e6 * min(gap.duration_s, left_s))
-    order = _BINS["gap_reason"]
+        first = max(start, gap.started_at)
+        last = min(end, gap.started_at + timedelta(seconds=gap.duration_s))
+        if first < last and gap.reason.value in order:
+            totals[gap.reason] += (last - first) // timedelta(microseconds=1)
     longest = max(totals, key=lambda why: (totals[why], -order.index(why.value)), default=None)
-    return longest if longest is not None and totals[longest] > 0 else None
+    return longest if longest is not None and totals[longest] >= 1e6 * LEAST_GAP_S else None
 
 
 def _step(value: float, edges: tuple[float, ...]) -> int:

@@ -21,7 +21,10 @@ from sync.errors import PeriodSpent
 from tests.stored import KEY, NOW, gap, scored
 
 FOREVER = (NOW - timedelta(days=60), NOW + timedelta(days=60))
-SPEND = Spend("2026-W47", Fraction(1, 8), "weekly-local-1@1")
+SPEND, SECOND, THIRD = (
+    Spend(f"2026-W{week}", Fraction(1, 8), "weekly-local-1@1") for week in (47, 48, 49)
+)
+PAID = Ledger((SPEND,))
 
 
 def opened(folder: Path, key: bytes = KEY) -> Store:
@@ -43,7 +46,7 @@ def test_what_is_kept_is_there_after_a_restart(tmp_path: Path) -> None:
         store.add_window(scored(NOW), b"baseline")
         store.add_gap(gap(NOW))
         name = store.pseudonym("home", lambda size: b"\xab" * size)
-        store.commit_release(b"sealed", SPEND, NOW)
+        store.commit_release(b"sealed", PAID, NOW)
     with opened(tmp_path) as store:
         (kept,) = store.windows(*FOREVER)
         assert encode_window(kept) == encode_window(scored(NOW))
@@ -110,7 +113,7 @@ def test_nothing_that_was_sensed_or_sent_is_readable_on_disk(tmp_path: Path) -> 
         store.add_window(marked, b"the baseline")
         store.add_gap(gap(NOW))
         store.pseudonym("spring-study", lambda size: b"\xab" * size)
-        store.commit_release(b"the sealed report", SPEND, NOW)
+        store.commit_release(b"the sealed report", PAID, NOW)
         disk = all_bytes(tmp_path)
         for word in (
             np.full(2, 1234.5678, np.float32).tobytes(),
@@ -203,17 +206,16 @@ def test_a_record_opens_at_its_own_place_only(tmp_path: Path, swap: str) -> None
     ],
 )
 def test_a_ledger_that_lost_an_entry_releases_nothing(tmp_path: Path, loss: str) -> None:
-    second = Spend("2026-W48", Fraction(1, 8), "weekly-local-1@1")
-    third = Spend("2026-W49", Fraction(1, 8), "weekly-local-1@1")
+    both, three = Ledger((SPEND, SECOND)), Ledger((SPEND, SECOND, THIRD))
     with opened(tmp_path) as store:
-        store.commit_release(b"first", SPEND, NOW)
-        store.commit_release(b"second", second, NOW)
+        store.commit_release(b"first", PAID, NOW)
+        store.commit_release(b"second", both, NOW)
     altered(tmp_path / "store.db", loss)
     with opened(tmp_path) as store:
         with pytest.raises(StoreError):
             store.ledger()
         with pytest.raises(StoreError):
-            store.commit_release(b"third", third, NOW)
+            store.commit_release(b"third", three, NOW)
 
 
 @pytest.mark.parametrize("content", [b"not a database, but some text" * 40, b"SQLite format 3\x00"])
@@ -245,15 +247,24 @@ def test_a_missing_folder_is_named_with_a_remedy(tmp_path: Path) -> None:
 
 
 def test_a_period_is_committed_once(store: Store) -> None:
-    store.commit_release(b"first", SPEND, NOW)
+    store.commit_release(b"first", PAID, NOW)
     with pytest.raises(PeriodSpent):
-        store.commit_release(b"again", SPEND, NOW)
+        store.commit_release(b"again", PAID, NOW)
     assert [each.sealed for each in store.outbox()] == [b"first"]
-    assert store.ledger() == Ledger((SPEND,))
+    assert store.ledger() == PAID
+
+
+def test_a_report_charged_to_an_older_ledger_is_not_kept(store: Store) -> None:
+    store.commit_release(b"first", PAID, NOW)
+    with pytest.raises(StoreError, match="meanwhile"):
+        store.commit_release(b"another program's", Ledger((SECOND,)), NOW)
+    assert len(store.outbox()) == 1 and store.ledger() == PAID
+    store.commit_release(b"anew", Ledger((SPEND, SECOND)), NOW)
+    assert len(store.outbox()) == 2
 
 
 def test_a_sent_report_leaves_the_outbox_and_keeps_its_first_time(store: Store) -> None:
-    store.commit_release(b"first", SPEND, NOW)
+    store.commit_release(b"first", PAID, NOW)
     store.mark_sent(1, NOW)
     store.mark_sent(1, NOW + timedelta(hours=1))
     assert store.outbox() == []

@@ -17,7 +17,7 @@ from sync.budget import Ledger, Spend
 from tests.stored import KEY, NOW, gap, scored
 
 FOREVER = (NOW - timedelta(days=60), NOW + timedelta(days=60))
-SPEND = Spend("2026-W47", Fraction(1, 8), "weekly-local-1@1")
+PAID = Ledger((Spend("2026-W47", Fraction(1, 8), "weekly-local-1@1"),))
 
 
 def opened(folder: Path, key: bytes = KEY) -> Store:
@@ -40,11 +40,11 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from agent.store import Store
-from sync.budget import Spend
+from sync.budget import Ledger, Spend
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 folder, how, points = Path(sys.argv[1]), sys.argv[2], [int(n) for n in sys.argv[3].split(",")]
-spend = Spend("2026-W47", Fraction(1, 8), "weekly-local-1@1")
+charged = Ledger.of(Spend(f"2026-W4{n}", Fraction(1, 8), "weekly-local-1@1") for n in (6, 7))
 
 def kill_at(point, store):
     left = [point]
@@ -64,7 +64,7 @@ for point in points:
     if child == 0:
         store = Store(copy / "store.db", bytes(range(32)))
         kill_at(point, store)
-        store.commit_release(b"the report", spend, NOW)
+        store.commit_release(b"the report", charged, NOW)
         (copy / "returned").touch()
         os._exit(0)
     os.waitpid(child, 0)
@@ -81,7 +81,7 @@ def test_a_kill_at_any_moment_leaves_spend_and_report_both_or_neither(
     (tmp_path / "before").mkdir()
     first = Spend("2026-W46", Fraction(1, 8), "weekly-local-1@1")
     with opened(tmp_path / "before") as store:
-        store.commit_release(b"an earlier report", first, NOW)
+        store.commit_release(b"an earlier report", Ledger((first,)), NOW)
     words = [sys.executable, "-c", _KILLED_AT, str(tmp_path), how, ",".join(map(str, points))]
     subprocess.run(words, check=True, timeout=60)
     outcomes = set()
@@ -110,11 +110,11 @@ def test_forgetting_takes_whole_days_and_never_what_was_sent(store: Store, tmp_p
     for moment in moments:
         store.add_window(scored(moment))
         store.add_gap(gap(moment))
-    store.commit_release(b"report", SPEND, NOW)
+    store.commit_release(b"report", PAID, NOW)
     store.mark_sent(1, NOW)
     assert store.forget_before(moments[4]) == 10
     assert store.days() == sorted(moment.date() for moment in moments[:5])
-    assert len(store.sent()) == 1 and store.ledger() == Ledger((SPEND,))
+    assert len(store.sent()) == 1 and store.ledger() == PAID
     assert store.forget_before(moments[4]) == 0
 
 
@@ -169,10 +169,10 @@ def test_a_release_on_a_full_disk_is_neither_spent_nor_kept(store: Store) -> Non
     (size,) = pages.execute("PRAGMA page_count").fetchone()
     pages.execute(f"PRAGMA max_page_count={size}")
     with pytest.raises(StoreError):
-        store.commit_release(bytes(20_000), SPEND, NOW)
+        store.commit_release(bytes(20_000), PAID, NOW)
     assert store.ledger() == Ledger() and store.outbox() == []
     pages.execute("PRAGMA max_page_count=100000")
-    store.commit_release(bytes(20_000), SPEND, NOW)
+    store.commit_release(bytes(20_000), PAID, NOW)
     assert len(store.outbox()) == 1
 
 
