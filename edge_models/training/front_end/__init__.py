@@ -1,0 +1,1 @@
+"""The acoustic front end in torch: written once here, exported to ONNX, run everywhere."""
