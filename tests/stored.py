@@ -59,9 +59,10 @@ def gap(
     reason: GapReason = GapReason.UNPLUGGED,
     duration_s: float = 60.0,
     sensor: Sensor = Sensor.MICROPHONE,
+    detail: str = "Plug the microphone in again.",
 ) -> GapRecord:
     """A gap with a sentence for the person."""
-    return GapRecord(started_at, duration_s, sensor, reason, "Plug the microphone in again.")
+    return GapRecord(started_at, duration_s, sensor, reason, detail)
 
 
 def fill_week(store: Store, monday: datetime, days: int = 7, a_day: int = 12) -> None:

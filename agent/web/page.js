@@ -5,6 +5,8 @@ import { chart } from "./trend.js";
 import * as words from "./words.js";
 
 const PAUSE_MS = 15000;
+const ONGOING_MS = 60000;
+const NARROW = window.matchMedia("(max-width: 38rem)");
 const at = (id) => document.getElementById(id);
 
 function make(tag, className, ...children) {
@@ -45,6 +47,10 @@ function missing(status) {
     make("strong", "", `${words.missing(row)}.`),
     make("span", "", ` ${words.minutes(row.minutes)} in the last seven days, until ${words.moment(row.last_at)}.`),
     row.detail ? make("p", "", row.detail) : ""));
+  const now = new Date(status.now) - ONGOING_MS;
+  const ongoing = status.agent_runs ? status.missing.filter((row) => new Date(row.last_at) >= now) : [];
+  at("ongoing").hidden = !ongoing.length;
+  at("ongoing").textContent = ongoing.map((row) => `${words.missing(row)} just now. ${row.detail}`).join(" ");
   at("missing").replaceChildren(...(rows.length ? rows
     : [make("li", "none", "Nothing was missed in the last seven days.")]));
 }
@@ -62,7 +68,7 @@ function trend(status) {
     return;
   }
   at("trend").replaceChildren(
-    make("div", "legend", key("sadness", "sounded sad"), key("fear", "sounded fearful")), chart(status));
+    make("div", "legend", key("sadness", "sounded sad"), key("fear", "sounded fearful")), chart(status, NARROW.matches ? 400 : 720));
   at("trend-words").textContent = "Each point is the middle score of a day (UTC). A day without enough "
     + "speech has none. Single days say little: voices change with colds, tiredness and rooms.";
   at("trend-rows").replaceChildren(...scored.toReversed().map((row) => make("tr", "",
@@ -90,10 +96,13 @@ function privacy(status) {
       + `δ ${p.delta}; one report by itself costs ε ${words.decimals(p.epsilon_per_report)}.`));
 }
 
-function answers(question) {
-  return question.answers.map((answer, place) => make("tr", "",
-    place ? make("td", "again", "") : heading("row", words.question(question.name)),
-    make("td", "", answer), make("td", "number", words.signed(question.counts[place]))));
+function question(asked) {
+  const table = make("table", "plain", make("caption", "", words.question(asked.name)),
+    make("thead", "", make("tr", "", heading("col", "Possible answer"), heading("col", "Sent"))),
+    make("tbody", "", ...asked.answers.map((answer, place) => make("tr", "",
+      heading("row", answer), make("td", "number", words.signed(asked.counts[place]))))));
+  table.querySelector("thead th:last-child").className = "number";
+  return table;
 }
 
 function card(message, status, open) {
@@ -101,18 +110,14 @@ function card(message, status, open) {
   const details = make("details", sent ? "card message" : "card message waits");
   details.open = open.has(message.period);
   details.dataset.period = message.period;
-  const table = make("table", "plain numbers",
-    make("thead", "", make("tr", "", heading("col", "Question"), heading("col", "Possible answer"),
-      make("th", "number", "Number sent"))),
-    make("tbody", "", ...message.questions.flatMap(answers)));
   details.append(
     make("summary", "", make("strong", "", `Week of ${words.week(message)}`),
       make("span", "", sent ? `sent ${words.moment(message.sent_at)}` : "waiting, not sent yet"),
       make("span", "", `${words.number(message.size_bytes)} bytes`)),
-    make("p", "", "The truth is 1 for one answer to each question and 0 for the others. Before it left, chance "
-      + `noise of typically ±${words.number(status.privacy.noise)} was added to each number, once. So nobody can tell `
-      + "your answers from these numbers; only the sum over many people means something."),
-    make("div", "scroll", table),
+    make("p", "", "The truth is 1 for one answer to each question and 0 for the others. Before anything left, "
+      + `chance noise of typically ±${words.number(status.privacy.noise)} was added to each number, once. From these `
+      + "numbers nobody can be sure of any of your answers; only the sum over many people means something."),
+    make("div", "questions", ...message.questions.map(question)),
     make("h3", "", sent ? "Exactly what was sent" : "Exactly what will be sent"),
     make("dl", "pairs",
       make("dt", "", "To the topic"), make("dd", "code", message.topic),
@@ -128,7 +133,8 @@ function left(status) {
   const bytes = sent.reduce((sum, message) => sum + message.size_bytes, 0);
   at("left-words").textContent = sent.length
     ? `${words.plural(sent.length, "message", "messages")}, ${words.plural(bytes, "byte", "bytes")} in all. `
-      + "Each is below, complete. Nothing else about you has left."
+      + "Each is below, complete. Nothing else about you has left. (The broker also sees this device's network "
+      + "address, and when it connects.)"
     : "Nothing has left this device.";
   const because = status.waiting_because
     || (status.broker ? `It goes to ${status.broker} when the agent next sends.`
@@ -178,4 +184,5 @@ async function keepLooking() {
 }
 
 document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
+NARROW.addEventListener("change", () => { shown = ""; look(); });
 keepLooking();

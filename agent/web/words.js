@@ -22,12 +22,12 @@ const ABSTAINED = {
   "not heard": "could not be heard",
 };
 const MEANING = {
-  speech_minutes: "How much you spoke",
-  face_minutes: "How long your face was seen",
+  speech_minutes: "Minutes in which you spoke",
+  face_minutes: "Minutes in which your face was seen",
   depression_band: "Screening for signs of depression",
   anxiety_band: "Screening for signs of anxiety",
-  coverage: "On how many days you were heard",
-  gap_reason: "Why something was missed",
+  coverage: "Days on which you were heard",
+  gap_reason: "Main reason why something was missed",
 };
 
 export const number = (value) => whole.format(value).replace("-", "−");
