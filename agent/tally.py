@@ -7,6 +7,7 @@ score and no time.
 Place in the life of a report: store → **tally** → `release`.
 """
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -86,7 +87,8 @@ def tally_of(
     if end <= start:
         raise ContractError("A tally's end is after its start.")
     seen = scored = 0
-    speech_s = face_s = 0.0
+    speech_s: list[float] = []  # summed exactly: the order of records must not matter
+    face_s: list[float] = []
     days: set[date] = set()
     sadness: list[float] = []
     fear: list[float] = []
@@ -94,8 +96,8 @@ def tally_of(
         if not start <= window.started_at < end:
             continue
         seen += 1
-        speech_s += window.speech_s
-        face_s += window.face_s
+        speech_s.append(window.speech_s)
+        face_s.append(window.face_s)
         if window.summary is not None:
             days.add(window.started_at.astimezone(UTC).date())
         if (scores := window.assessment.scores) is not None:
@@ -105,8 +107,8 @@ def tally_of(
     return Tally(
         windows=seen,
         scored=scored,
-        speech_s=speech_s,
-        face_s=face_s,
+        speech_s=math.fsum(speech_s),
+        face_s=math.fsum(face_s),
         days=len(days),
         sadness=statistics.median(sadness) if sadness else None,
         fear=statistics.median(fear) if fear else None,
