@@ -306,7 +306,8 @@ class Store:
         on_damage: OnDamage | None,
     ) -> Iterator[Record]:
         kept = self._rows.span(table)
-        first, last = max(self._day(since), kept.start), min(self._day(until), kept.stop - 1)
+        end = self._day(until - timedelta(microseconds=1))  # `until` itself is left out
+        first, last = max(self._day(since), kept.start), min(end, kept.stop - 1)
         for day in range(first, last + 1):
             for row in self._rows.rows(table, range(day, day + 1)):
                 try:

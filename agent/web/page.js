@@ -110,13 +110,15 @@ function card(message, status, open) {
   const details = make("details", sent ? "card message" : "card message waits");
   details.open = open.has(message.period);
   details.dataset.period = message.period;
+  const noise = message.policy === status.privacy.policy
+    ? ` of typically ±${words.number(status.privacy.noise)}` : "";
   details.append(
     make("summary", "", make("strong", "", `Week of ${words.week(message)}`),
       make("span", "", sent ? `sent ${words.moment(message.sent_at)}` : "waiting, not sent yet"),
       make("span", "", `${words.number(message.size_bytes)} bytes`)),
     make("p", "", "The truth is 1 for one answer to each question and 0 for the others. Before anything left, "
-      + `chance noise of typically ±${words.number(status.privacy.noise)} was added to each number, once. From these `
-      + "numbers nobody can be sure of any of your answers; only the sum over many people means something."),
+      + `chance noise${noise} was added to each number, once. From these numbers `
+      + "nobody can be sure of any of your answers; only the sum over many people means something."),
     make("div", "questions", ...message.questions.map(question)),
     make("h3", "", sent ? "Exactly what was sent" : "Exactly what will be sent"),
     make("dl", "pairs",
