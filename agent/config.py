@@ -5,6 +5,7 @@ One name per thing: the key here is the field in the code and the word on the co
 
 import difflib
 import tomllib
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -57,6 +58,11 @@ class KeepSettings(_Section):
     """How long the device remembers windows and gaps; what was sent is kept for good."""
 
     retention_days: Annotated[int, Field(ge=7, le=3_650)] = 365
+
+    @property
+    def retention(self) -> timedelta:
+        """The same as a span of time."""
+        return timedelta(days=self.retention_days)
 
 
 class Settings(_Section):

@@ -51,14 +51,14 @@ def _words_of(line: str) -> dict[str, str]:
     return dict(word.split("=", 1) for word in line.split() if "=" in word)
 
 
-def _ready_line(process: subprocess.Popen[str], log: Path) -> str:
+def _ready_line(process: subprocess.Popen[str], what: str, log: Path) -> str:
     """The first line that starts with `ready`; what came before is in the log."""
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("ready"):
             return line
     raise DemoError(
-        f"A process of the demo ended before it was ready ({' '.join(process.args[2:5])}).",  # type: ignore[index]
+        f"The demo's {what} ended before it was ready.",
         f"Its last words: {log.read_text(encoding='utf-8', errors='replace')[-400:].strip()}",
     )
 
@@ -80,13 +80,13 @@ class Coordinator:
         log = folder / "log.txt"
         with log.open("w", encoding="utf-8") as errors:
             process = subprocess.Popen(
-                _command("coordinator", "--study", study, "--state", str(folder)),
+                _command("coordinator", "--study", study, "--state", str(folder), "--minimum", "1"),
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
             )
             try:
-                said = _words_of(_ready_line(process, log))
+                said = _words_of(_ready_line(process, "coordinator", log))
                 yield Coordinator(process, said["mqtt"], said["page"], said["broker"])
             finally:
                 _end(process)
@@ -157,7 +157,7 @@ class Participant:
                 text=True,
             )
             try:
-                said = _words_of(_ready_line(process, self.folder / "page-log.txt"))
+                said = _words_of(_ready_line(process, "page", self.folder / "page-log.txt"))
                 _fetch(f"{said['page']}/api/status")
                 yield said["page"]
             except urllib.error.URLError as fault:

@@ -51,3 +51,11 @@ class Gap:
     def duration_s(self) -> float:
         """Length in seconds."""
         return self.end_s - self.start_s
+
+
+@dataclass(frozen=True, slots=True)
+class TurnedOff:
+    """Its owner turned `sensor` off: time passed up to `end_s` of the stream, and that is all."""
+
+    sensor: Sensor
+    end_s: float

@@ -11,19 +11,13 @@ import os
 import signal
 import threading
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from agent.answers import Live
 from agent.config import Settings, load_settings, parse_settings
-from agent.keys import STORE_FILE, Purpose, load_key, sub_key
-from agent.reporter import Study
+from agent.home import open_home
 from agent.service import ParticipantPage
-from agent.store import Store
-from edge_models.bundle import load_bundle, shipped_bundle
-from sync.policy import parse_policy
-from sync.release import Seal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,22 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop."""
-    settings = _settings(arguments)
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    key = load_key(
-        settings.state_folder,
-        passphrase=os.environ.get("SOTTOVOCE_PASSPHRASE"),
-        credentials=Path(credentials) if credentials else None,
-    )
-    open_store = partial(Store, settings.state_folder / STORE_FILE, key)
-    open_store().close()  # another key, or a damaged store, is told at once
+    home = open_home(_settings(arguments), os.environ)
     page = ParticipantPage(
-        open_store,
-        study_of(settings),
-        Seal(sub_key(key, Purpose.SEAL)),
-        live=lambda: Live(broker=broker_of(settings)),
+        home.open_store,
+        home.study,
+        home.seal,
+        live=lambda: Live(broker=home.broker_address),
         clock=lambda: datetime.now(UTC),
-        port=settings.page.port,
+        port=home.settings.page.port,
     )
     stop = threading.Event()
 
@@ -68,24 +54,6 @@ def run(arguments: argparse.Namespace) -> int:
         for number, former in before.items():
             signal.signal(number, former)
     return 0
-
-
-def study_of(settings: Settings) -> Study:
-    """The study that the settings name, with the policy and thresholds of their bundle.
-
-    Raises:
-        BundleError: the bundle can't be read.
-        PolicyError: its policy can't be kept.
-    """
-    folder = settings.bundle
-    bundle = load_bundle(Path(folder).expanduser()) if folder else shipped_bundle()
-    return Study(settings.study, parse_policy(bundle.policy), bundle.name, bundle.thresholds)
-
-
-def broker_of(settings: Settings) -> str:
-    """Where reports go, for a person; empty where there is no broker."""
-    broker = settings.broker
-    return f"{broker.host}:{broker.port}" if broker.host else ""
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:

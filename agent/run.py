@@ -1,0 +1,205 @@
+"""Listen and watch while its owner allows it, screen on the device, report once a week.
+
+    sottovoce run                                        the default microphone, no camera
+    sottovoce run --camera 0                             and the first camera
+    sottovoce run --microphone x.wav --camera y.mp4      recordings through the same code
+    sottovoce run --config /etc/sottovoce/sottovoce.toml
+
+It shows a page on this machine only, and says where. It ends at Ctrl-C, or when the recordings do.
+A screening aid: it never tells whether somebody is ill.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from agent.account import Account
+from agent.answers import Live
+from agent.config import Settings, load_settings, parse_settings
+from agent.courier import Courier
+from agent.errors import SettingError
+from agent.hardening import harden
+from agent.home import Home, open_home
+from agent.pipeline import screen_stream
+from agent.records import GapRecord, WindowRecord
+from agent.screening import Screener
+from agent.sensing import Indicator
+from agent.service import ParticipantPage
+from agent.sources import Chosen, choose, open_sources
+from agent.store import Store
+from agent.summing import Totals
+from agent.tally import tally_of
+from edge_models.baseline import Baseline
+from edge_models.bundle import Bundle
+from sync.periods import period_end, period_of, period_start
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `sottovoce run`; each one wins over the settings file."""
+    parser.add_argument("--config", type=Path, help="a settings file (see deploy/sottovoce.toml)")
+    parser.add_argument(
+        "--microphone", nargs="+", metavar="X", help='"default", a device\'s name, "off", or files'
+    )
+    parser.add_argument("--camera", metavar="Y", help='a number, "off", or a video file')
+    parser.add_argument("--state", help="folder of the key and the encrypted store")
+    parser.add_argument("--study", help="the study's short name")
+    parser.add_argument("--broker", metavar="HOST:PORT", help="where reports go")
+    parser.add_argument("--page-port", type=int, help="port of the page on this machine; 0: any")
+    parser.add_argument("--no-page", action="store_true", help="serve no page")
+    parser.add_argument(
+        "--pace", choices=("fast", "real"), default="fast", help="of recordings (default: fast)"
+    )
+    parser.add_argument(
+        "--report-at-end", action="store_true", help="report at the end, not only after the week"
+    )
+    parser.add_argument("--account", type=Path, help="write this run's totals here, as JSON")
+    parser.add_argument("--show", action="store_true", help="print scores even to a file or a log")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the agent until it is stopped or its recordings end."""
+    harden()
+    settings = _settings(arguments)
+    chosen = choose(
+        arguments.microphone or [settings.microphone.device],
+        settings.camera.device,
+        frames_per_s=settings.camera.frames_per_s,
+        pace=arguments.pace,
+    )
+    home = open_home(settings, os.environ)
+    totals = Totals()
+    with ExitStack() as stack:
+        stop = stack.enter_context(_stopped_by_signals())
+        store = stack.enter_context(home.open_store())
+        indicator = Indicator()
+        courier = stack.enter_context(Courier(home))
+        if not arguments.no_page:
+            page = stack.enter_context(_page(home, indicator, courier))
+            print(f"Your page: {page.address} (this machine only)", flush=True)
+        for record in _records(home, store, chosen, indicator, stop):
+            totals.add(record)
+            if arguments.show or sys.stdout.isatty():
+                print(_in_words(record), flush=True)
+        if arguments.report_at_end:
+            _, sending = courier.deliver(finish_current=True)
+            totals.sent(len(sending.sent), sending.sent_bytes, len(sending.waiting))
+        print(totals.in_words(), flush=True)
+        if courier.trouble is not None:
+            print(f"Waiting: {courier.trouble}", file=sys.stderr)
+        if arguments.account is not None:
+            _account(home, store, totals).write(arguments.account)
+    return 0
+
+
+def _records(
+    home: Home, store: Store, chosen: Chosen, indicator: Indicator, stop: threading.Event
+) -> Iterator[WindowRecord | GapRecord]:
+    screener = Screener(home.bundle)
+    baseline = _baseline(store, home.bundle)
+    with open_sources(chosen, indicator=indicator, stop=stop) as (stream, faces):
+        now = datetime.now(UTC)
+        # Recordings end now; the running week is theirs, even on a Monday morning.
+        monday = period_start(period_of(now))
+        started_at = max(now - timedelta(seconds=chosen.recorded_s), min(monday, now))
+        yield from screen_stream(
+            stream,
+            screener=screener,
+            baseline=baseline,
+            faces=faces,
+            memory=store,
+            started_at=started_at,
+        )
+
+
+def _baseline(store: Store, bundle: Bundle) -> Baseline:
+    kept = store.baseline(bundle.name)
+    if kept is None:
+        return Baseline.empty(bundle.population)
+    return Baseline.from_bytes(kept, bundle.population)
+
+
+def _page(home: Home, indicator: Indicator, courier: Courier) -> ParticipantPage:
+    def live() -> Live:
+        return Live(
+            agent_runs=True,
+            sensing=indicator.now,
+            broker=home.broker_address,
+            waiting_because=str(courier.trouble or ""),
+        )
+
+    return ParticipantPage(
+        home.open_store,
+        home.study,
+        home.seal,
+        live=live,
+        clock=lambda: datetime.now(UTC),
+        port=home.settings.page.port,
+    )
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets: the window at hand is finished, then all is closed."""
+    stop = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: stop.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield stop
+    finally:
+        stop.set()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    """The settings file with the command line's words over it."""
+    found = load_settings(arguments.config).model_dump()
+    if arguments.state is not None:
+        found["state"] = arguments.state
+    if arguments.study is not None:
+        found["study"] = arguments.study
+    if arguments.camera is not None:
+        found["camera"]["device"] = arguments.camera
+    if arguments.page_port is not None:
+        found["page"]["port"] = arguments.page_port
+    if arguments.broker is not None:
+        host, _, port = arguments.broker.rpartition(":")
+        if not host or not port.isdecimal():
+            raise SettingError(
+                f"'{arguments.broker}' is not a broker's address.", "Give HOST:PORT."
+            )
+        found["broker"].update(host=host, port=int(port))
+    return parse_settings(found, "the command line")
+
+
+def _account(home: Home, store: Store, totals: Totals) -> Account:
+    now = datetime.now(UTC)
+    start, end = period_start(period_of(now)), period_end(period_of(now))
+    tally = tally_of(store.windows(start, end), store.gaps(start, end), start, end)
+    return totals.account(
+        choices=tally.choices(home.study.thresholds),
+        epsilon_spent=store.ledger().epsilon(home.study.policy.delta),
+    )
+
+
+def _in_words(record: WindowRecord | GapRecord) -> str:
+    at = f"{record.started_at.astimezone():%H:%M:%S}"
+    if isinstance(record, GapRecord):
+        what = f"no {record.sensor} for {record.duration_s:.1f} s ({record.reason})"
+        return f"{at}  {what}: {record.detail}"
+    scores = record.assessment.scores
+    heard = f"{at}  speech {record.speech_s:4.1f} s, face {record.face_s:4.1f} s"
+    if scores is None:
+        return f"{heard}  not scored: {record.assessment.abstained}"
+    return (
+        f"{heard}  sounds sad {scores.sadness:.2f}, fearful {scores.fear:.2f}, "
+        f"either {scores.distress:.2f}"
+    )
