@@ -1,36 +1,50 @@
 """Opens microphones by PortAudio; the only place that names pyaudio.
 
 PortAudio lists devices when it is initialised, so each opening initialises it anew: a microphone
-that was plugged in meanwhile is found. The chatter of ALSA and JACK on stderr is silenced while it
-does; what is wrong is said by us, in one sentence.
+that was plugged in meanwhile is found. ALSA and JACK report to stderr whatever they try; they are
+given reporters that say nothing. What is wrong is said by us, in one sentence.
 """
 
 import ctypes
-import os
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import pyaudio
 
 from agent.frames import GapReason
-from agent.microphone import BLOCK_S, Lost, OnBlock, OpenStream
+from agent.sound_device import BLOCK_S, MicrophoneFault, OnBlock, OpenStream
+from edge_models.quiet import native_chatter_held_back
 from edge_models.raw import SAMPLE_RATE_HZ
 
-_DEVICE_UNAVAILABLE: Final = -9985
+_INVALID_DEVICE: Final = -9996
 _INVALID_RATE: Final = -9997
-_ERROR_HANDLER = ctypes.CFUNCTYPE(
+_DEVICE_UNAVAILABLE: Final = -9985
+
+_ALSA_REPORTER = ctypes.CFUNCTYPE(
     None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p
 )
+_JACK_REPORTER = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
 
 
-def _ignore(*_: object) -> None:
-    """ALSA reports every device that it tries; we report the one that matters."""
+def _say_nothing(*_: object) -> None:
+    """Takes the place of a C library's reporter."""
 
 
-_say_nothing = _ERROR_HANDLER(_ignore)  # kept alive for as long as ALSA may call it
+# Kept alive for as long as the libraries may call them: always.
+_alsa_says_nothing: Final = _ALSA_REPORTER(_say_nothing)
+_jack_says_nothing: Final = _JACK_REPORTER(_say_nothing)
+
+
+@dataclass(frozen=True, slots=True)
+class InputDevice:
+    """A microphone that can be chosen by its name, or by a part of it."""
+
+    name: str
+    rate_hz: int
+    channels: int
 
 
 class PortAudio:
@@ -47,43 +61,37 @@ class PortAudio:
                 stream.close()
 
 
-def input_names() -> list[str]:
-    """The names of all microphones that can be chosen."""
+def list_devices() -> tuple[InputDevice, ...]:
+    """All microphones that can be chosen at this moment."""
     with _initialised() as audio:
-        return [str(entry["name"]) for entry in _inputs(audio)]
+        return tuple(
+            InputDevice(
+                str(entry["name"]),
+                round(entry["defaultSampleRate"]),
+                int(entry["maxInputChannels"]),
+            )
+            for entry in _inputs(audio)
+        )
 
 
 @contextmanager
 def _initialised() -> Iterator[Any]:
-    with _quiet_stderr():
-        _silence_alsa()
-        audio = pyaudio.PyAudio()
+    _silence_reporters()
+    audio = pyaudio.PyAudio()
     try:
         yield audio
     finally:
         audio.terminate()
 
 
-def _silence_alsa() -> None:
-    try:
-        ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(_say_nothing)
-    except (OSError, AttributeError):
-        return  # not ALSA: nothing to silence
-
-
-@contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Send the C libraries' stderr nowhere for a moment; our own messages are not in it."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+def _silence_reporters() -> None:
+    """Source: alsa-lib snd_lib_error_set_handler; JACK jack_set_error_function, …_info_function."""
+    with suppress(OSError, AttributeError):  # not there: nothing to silence
+        ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(_alsa_says_nothing)
+    with suppress(OSError, AttributeError):
+        jack = ctypes.CDLL("libjack.so.0")
+        jack.jack_set_error_function(_jack_says_nothing)
+        jack.jack_set_info_function(_jack_says_nothing)
 
 
 def _inputs(audio: Any) -> list[Mapping[str, Any]]:
@@ -94,7 +102,11 @@ def _inputs(audio: Any) -> list[Mapping[str, Any]]:
 def _find(audio: Any, device: str) -> Mapping[str, Any]:
     inputs = _inputs(audio)
     if not inputs:
-        raise Lost(GapReason.ABSENT, "There is no microphone on this machine. Plug one in.")
+        raise MicrophoneFault(
+            GapReason.ABSENT,
+            "There is no microphone that this user may open.",
+            "Plug one in; if there is one, add the user to the group 'audio' and log in again.",
+        )
     if device == "default":
         try:
             chosen: Mapping[str, Any] = audio.get_default_input_device_info()
@@ -105,7 +117,9 @@ def _find(audio: Any, device: str) -> Mapping[str, Any]:
         if device.lower() in str(entry["name"]).lower():
             return entry
     names = ", ".join(f"'{entry['name']}'" for entry in inputs)
-    raise Lost(GapReason.ABSENT, f"There is no microphone '{device}'. There are: {names}.")
+    raise MicrophoneFault(
+        GapReason.ABSENT, f"There is no microphone '{device}'.", f"There are: {names}."
+    )
 
 
 class _Stream:
@@ -126,10 +140,8 @@ class _Stream:
             return False
 
     def close(self) -> None:
-        try:
+        with suppress(OSError):  # it went away by itself
             self._stream.close()
-        except OSError:
-            return  # it went away by itself
 
 
 def _open(audio: Any, entry: Mapping[str, Any], on_block: OnBlock) -> _Stream:
@@ -140,7 +152,7 @@ def _open(audio: Any, entry: Mapping[str, Any], on_block: OnBlock) -> _Stream:
     rates = dict.fromkeys((SAMPLE_RATE_HZ, round(entry["defaultSampleRate"])))
     for rate_hz in rates:
         try:
-            with _quiet_stderr():
+            with native_chatter_held_back():
                 stream = audio.open(
                     rate_hz,
                     1,
@@ -153,16 +165,24 @@ def _open(audio: Any, entry: Mapping[str, Any], on_block: OnBlock) -> _Stream:
             return _Stream(stream, rate_hz)
         except OSError as fault:
             code = next((arg for arg in fault.args if isinstance(arg, int)), 0)
-            if code == _INVALID_RATE:
-                continue
-            if code == _DEVICE_UNAVAILABLE:
-                raise Lost(
-                    GapReason.BUSY,
-                    f"Another program holds the microphone '{entry['name']}'. Close it.",
-                ) from fault
-            raise Lost(
-                GapReason.ABSENT,
-                f"The microphone '{entry['name']}' can't be opened (PortAudio {code}). "
-                "Plug it in again, or choose another.",
-            ) from fault
-    raise Lost(GapReason.ABSENT, f"The microphone '{entry['name']}' offers no usable sample rate.")
+            if code != _INVALID_RATE:
+                raise _explained(code, str(entry["name"])) from fault
+    raise MicrophoneFault(
+        GapReason.ABSENT,
+        f"The microphone '{entry['name']}' offers no usable sample rate.",
+        "Choose another.",
+    )
+
+
+def _explained(code: int, name: str) -> MicrophoneFault:
+    if code in (_DEVICE_UNAVAILABLE, _INVALID_DEVICE):
+        return MicrophoneFault(
+            GapReason.BUSY,
+            f"Another program holds the microphone '{name}'.",
+            "Close that program; the microphone is tried again by itself.",
+        )
+    return MicrophoneFault(
+        GapReason.ABSENT,
+        f"The microphone '{name}' can't be opened (PortAudio {code}).",
+        "Plug it in again, or choose another.",
+    )

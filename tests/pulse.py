@@ -30,6 +30,7 @@ class Pulse:
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
     server: subprocess.Popen[bytes] | None = None
+    players: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def plug_in(self) -> None:
         """Start the server."""
@@ -67,8 +68,10 @@ class Pulse:
         self.server.wait()
 
     def play(self, sound: Path) -> "subprocess.Popen[bytes]":
-        """Play a file into the microphone; returns the running player."""
-        return subprocess.Popen(["paplay", str(sound)], env=self.environment)
+        """Play a file into the microphone; returns the running player, ended with the server."""
+        player = subprocess.Popen(["paplay", str(sound)], env=self.environment)
+        self.players.append(player)
+        return player
 
 
 @contextmanager
@@ -83,3 +86,6 @@ def pulse_server(folder: Path) -> Iterator[Pulse]:
     finally:
         if pulse.server is not None and pulse.server.poll() is None:
             pulse.pull_out()
+        for player in pulse.players:
+            player.kill()
+            player.wait()

@@ -1,215 +1,252 @@
-"""A microphone that misbehaves in every known way, played by a fake device."""
+"""A microphone that misbehaves in every known way, in a world with its own time."""
 
+import itertools
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import soundfile
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from agent.errors import DeviceError
 from agent.frames import Gap, GapReason, Sensor
-from agent.microphone import Lost, Microphone, OnBlock, OpenStream, Patience
-from agent.recorded import recorded
+from agent.microphone import Microphone, Patience
 from agent.sensing import Indicator
+from agent.sound_device import MicrophoneFault
 from edge_models.raw import RawAudio
+from tests.sound_world import Act, FakeMicrophone, World, fail, speak, then, vanish
 
-QUICK = Patience(
-    first_block_s=0.3,
-    stalled_s=0.2,
-    silent_s=0.2,
-    queue_s=0.2,
-    retry_first_s=0.01,
-    retry_most_s=0.04,
-)
-Act = Callable[["FakeDevice", OnBlock], None]
+BUSY = MicrophoneFault(GapReason.BUSY, "Another program holds it.", "Close it.")
+ABSENT = MicrophoneFault(GapReason.ABSENT, "There is none.", "Plug one in.")
 
 
-@dataclass
-class FakeDevice:
-    """Plays one act after another each time it is opened; the last one is repeated."""
-
-    acts: list[Act]
-    rate_hz: int = 16_000
-    plugged: bool = True
-    opened_at: list[float] = field(default_factory=list)
-
-    def alive(self) -> bool:
-        return self.plugged
-
-    @contextmanager
-    def opened(self, device: str, on_block: OnBlock) -> Iterator[OpenStream]:
-        self.opened_at.append(time.monotonic())
-        act = self.acts.pop(0) if len(self.acts) > 1 else self.acts[0]
-        player = threading.Thread(target=act, args=(self, on_block), daemon=True)
-        if act in (busy, absent):
-            act(self, on_block)
-        player.start()
-        yield self
+def _hear(
+    device: FakeMicrophone,
+    until_s: float,
+    patience: Patience | None = None,
+    indicator: Indicator | None = None,
+) -> Iterator[RawAudio | Gap]:
+    with Microphone(
+        "default",
+        backend=device,
+        indicator=indicator or Indicator(),
+        clock=device.world.clock,
+        wait=device.world.wait,
+        patience=patience,
+    ) as microphone:
+        device.world.at(device.world.now_s + until_s, microphone.stop)
+        yield from microphone.blocks()
 
 
-def speak(device: FakeDevice, on_block: OnBlock) -> None:
-    for number in range(200):
-        on_block(np.full(device.rate_hz // 50, number % 100 + 1, np.int16))
-        time.sleep(0.002)
-
-
-def say_a_little_and_vanish(device: FakeDevice, on_block: OnBlock) -> None:
-    on_block(np.ones(320, np.int16))
-    device.plugged = False
-
-
-def say_a_little_and_stall(device: FakeDevice, on_block: OnBlock) -> None:
-    device.plugged = True
-    on_block(np.ones(320, np.int16))
-
-
-def be_silent(device: FakeDevice, on_block: OnBlock) -> None:
-    for _ in range(40):
-        on_block(np.zeros(320, np.int16))
-        time.sleep(0.001)
-
-
-def busy(device: FakeDevice, on_block: OnBlock) -> None:
-    raise Lost(GapReason.BUSY, "Another program holds the microphone.")
-
-
-def absent(device: FakeDevice, on_block: OnBlock) -> None:
-    raise Lost(GapReason.ABSENT, "There is no microphone.")
-
-
-def _hear(device: FakeDevice, until: Callable[[RawAudio | Gap], bool]) -> list[RawAudio | Gap]:
-    indicator = Indicator()
-    microphone = Microphone("default", backend=device, indicator=indicator, patience=QUICK)
-    heard = []
-    for item in microphone.blocks():
-        heard.append(item)
-        if until(item) or len(heard) > 2_000:
-            microphone.stop()
-            break
-    assert indicator.now == frozenset() or isinstance(heard[-1], RawAudio)
-    return heard
-
-
-def _gaps(items: list[RawAudio | Gap]) -> list[Gap]:
+def _gaps(items: Sequence[RawAudio | Gap]) -> list[Gap]:
     return [item for item in items if isinstance(item, Gap)]
 
 
-def test_every_trouble_is_named_and_the_stream_goes_on() -> None:
-    troubles: list[tuple[Act, GapReason]] = [
-        (busy, GapReason.BUSY),
-        (absent, GapReason.ABSENT),
-        (say_a_little_and_vanish, GapReason.UNPLUGGED),
-        (say_a_little_and_stall, GapReason.STALLED),
-        (be_silent, GapReason.SILENT),
+def _sounds(items: Sequence[RawAudio | Gap]) -> list[RawAudio]:
+    return [item for item in items if isinstance(item, RawAudio)]
+
+
+def _spans(items: Sequence[RawAudio | Gap]) -> list[tuple[int, int]]:
+    return [
+        (item.first_sample, item.first_sample + len(item))
+        if isinstance(item, RawAudio)
+        else (round(item.start_s * 16_000), round(item.end_s * 16_000))
+        for item in items
     ]
-    for act, reason in troubles:
-        items = _hear(
-            FakeDevice([act, speak]),
-            lambda item: isinstance(item, RawAudio) and bool(item.samples.max() > 5e-5),
-        )
-        assert _gaps(items)[0].reason is reason
-        assert _gaps(items)[0].sensor is Sensor.MICROPHONE
-        assert _gaps(items)[0].detail
-        assert isinstance(items[-1], RawAudio)
 
 
-def test_blocks_are_in_order_and_a_loss_leaves_a_hole_as_long_as_it_lasted() -> None:
-    items = _hear(
-        FakeDevice([say_a_little_and_stall, speak]),
-        lambda item: isinstance(item, RawAudio) and bool(item.samples.max() > 5e-5),
-    )
-    sounds = [item for item in items if isinstance(item, RawAudio)]
+def _joined(items: Sequence[RawAudio | Gap]) -> np.ndarray:
+    values = np.concatenate([sound.samples for sound in _sounds(items)])
+    return np.rint(values * 32_768).astype(np.int64)
+
+
+def test_all_that_is_said_is_heard_once_and_in_its_place() -> None:
+    device = FakeMicrophone(World(), [speak(4.0)], opening_s=1.0)
+    items = list(_hear(device, 4.5))
+    assert _gaps(items) == []
+    assert _sounds(items)[0].first_sample == 16_000  # the device took a second to open
+    assert np.array_equal(_joined(items), np.concatenate(device.said)[: len(_joined(items))])
+    assert len(_joined(items)) >= 3.4 * 16_000
+    assert all(one[1] == other[0] for one, other in itertools.pairwise(_spans(items)))
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason", "noticed_s"),
+    [
+        (fail(BUSY), GapReason.BUSY, 0.0),
+        (fail(ABSENT), GapReason.ABSENT, 0.0),
+        (then(speak(5.0), vanish(5.0)), GapReason.UNPLUGGED, 2.0),
+        (speak(5.0), GapReason.STALLED, 2.0),
+        (speak(0.0), GapReason.STALLED, 3.0),
+    ],
+)
+def test_every_loss_is_named_from_the_moment_it_began_until_sound_returns(
+    trouble: Act, reason: GapReason, noticed_s: float
+) -> None:
+    device = FakeMicrophone(World(), [trouble, speak(60.0)])
+    items = list(_hear(device, 12.0))
+    gaps = _gaps(items)
+    assert {gap.reason for gap in gaps} == {reason}
+    assert {gap.sensor for gap in gaps} == {Sensor.MICROPHONE}
+    assert all(gap.detail for gap in gaps)
+    heard_before_s = 5.0 if noticed_s == 2.0 else 0.0
+    assert gaps[0].start_s == heard_before_s
+    # noticed, one pause of a second, and the first block of the next opening
+    assert gaps[-1].end_s == pytest.approx(heard_before_s + noticed_s + 1.0, abs=0.001)
+    assert all(one[1] == other[0] for one, other in itertools.pairwise(_spans(items)))
+    assert _spans(items)[-1][1] > 11.9 * 16_000
+
+
+def test_retries_slow_down_to_the_longest_pause_and_are_quick_again_after_sound() -> None:
+    acts = [*[fail(ABSENT)] * 9, then(speak(1.0), vanish(1.0)), fail(ABSENT), speak(1.0)]
+    device = FakeMicrophone(World(), acts)
+    list(_hear(device, 330.0))
+    pauses = np.diff(device.opened_at_s)
+    assert pauses[:9] == pytest.approx([1, 2, 4, 8, 16, 32, 60, 60, 60])
+    assert pauses[9] == pytest.approx(1.0 + 2.0 + 1.0)  # a second of sound, noticed, paused
+    assert pauses[10] == pytest.approx(2.0)
+
+
+def test_a_slow_listener_loses_blocks_but_every_lost_sample_is_counted() -> None:
+    device = FakeMicrophone(World(), [speak(30.0)])
+    items: list[RawAudio | Gap] = []
+    for number, item in enumerate(_hear(device, 25.0, Patience(queue_s=1.0))):
+        items.append(item)
+        if number == 50:
+            device.world.sleep(4.0)
+    gaps = _gaps(items)
+    assert [gap.reason for gap in gaps] == [GapReason.OVERRUN]
+    assert gaps[0].duration_s == pytest.approx(3.0, abs=0.1)
+    assert all(one[1] == other[0] for one, other in itertools.pairwise(_spans(items)))
+    said = np.concatenate(device.said)
+    for sound in _sounds(items):
+        place = slice(sound.first_sample, sound.first_sample + len(sound))
+        assert np.array_equal(np.rint(sound.samples * 32_768), said[place])
+
+
+def test_a_dead_microphone_is_named_reopened_ever_more_seldom_and_heard_when_it_speaks() -> None:
+    dead = speak(1_000.0, silent=True)
+    revived = then(speak(5.0, silent=True), speak(1_000.0, after_s=5.0))
+    device = FakeMicrophone(World(), [dead, dead, dead, dead, dead, revived])
+    items = list(_hear(device, 60.0))
+    gaps = _gaps(items)
+    assert {gap.reason for gap in gaps} == {GapReason.SILENT}
+    assert gaps[0].start_s == 10.0  # ten seconds of digital silence may still be a quiet room
+    assert np.diff(device.opened_at_s) == pytest.approx([10, 1, 2, 4, 8])
+    assert gaps[-1].end_s == pytest.approx(25.0 + 5.0)
+    after = [sound for sound in _sounds(items) if sound.first_sample >= 30 * 16_000]
+    assert all(sound.samples.all() for sound in after)
+    assert _spans(items)[-1][1] > 59.9 * 16_000
+    assert all(one[1] == other[0] for one, other in itertools.pairwise(_spans(items)))
+
+
+def test_short_silence_is_sound() -> None:
+    quiet = then(speak(2.0), speak(9.0, after_s=2.0, silent=True), speak(3.0, after_s=11.0))
+    device = FakeMicrophone(World(), [quiet])
+    items = list(_hear(device, 13.5))
+    assert _gaps(items) == []
+    assert _spans(items)[-1][1] > 13.4 * 16_000
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 44_100, 48_000])
+def test_another_rate_is_resampled_to_16_khz_and_stays_in_its_place(rate_hz: int) -> None:
+    device = FakeMicrophone(World(), [speak(2.5)], rate_hz=rate_hz)
+    sounds = _sounds(list(_hear(device, 2.51)))
+    assert sum(len(sound) for sound in sounds) / 16_000 == pytest.approx(2.4, abs=0.1)
     ends = [sound.first_sample + len(sound) for sound in sounds]
-    assert all(end <= later.first_sample for end, later in zip(ends, sounds[1:], strict=False))
-    assert max(b.first_sample - e for e, b in zip(ends, sounds[1:], strict=False)) > 0.15 * 16_000
+    assert [sound.first_sample for sound in sounds[1:]] == ends[:-1]
+    per_sample = rate_hz / 16_000  # what is said is a ramp, one step a sample of the device
+    middle = np.arange(1_000, round(29_000 / per_sample) - 1_000)[:30_000]
+    assert np.abs(_joined(sounds)[middle] - (middle * per_sample + 1)).max() <= 3
 
 
-def test_retries_slow_down_up_to_the_bound() -> None:
-    device = FakeDevice([absent])
-    _hear(device, lambda item: len(device.opened_at) >= 6)
-    waits = np.diff(device.opened_at)
-    assert waits[-1] >= 0.035 > 0.02 > 0.009
-    assert waits[0] < waits[-1]
+@settings(max_examples=6, deadline=None)
+@given(st.floats(-2e-3, 2e-3), st.integers(0, 2**32 - 1))
+def test_the_stream_keeps_to_the_clock_whatever_the_crystal(drift: float, seed: int) -> None:
+    late = np.random.default_rng(seed).exponential(0.02, 30_000)
+    act = speak(600.0, crystal=1.0 + drift, late_s=lambda number: float(late[number]))
+    device = FakeMicrophone(World(), [act])
+    places = [0]
+    for item in _hear(device, 590.0):
+        assert isinstance(item, RawAudio)  # a crystal's drift is nobody's fault
+        assert item.first_sample >= places[-1]
+        places.append(item.first_sample + len(item))
+        behind_s = device.world.now_s - places[-1] / 16_000
+        assert -0.35 < behind_s < 1.0
 
 
-def test_a_slow_consumer_loses_blocks_but_every_lost_sample_is_counted() -> None:
-    device = FakeDevice([speak])
-    indicator = Indicator()
-    microphone = Microphone("default", backend=device, indicator=indicator, patience=QUICK)
-    dropped_s, heard, last = 0.0, 0, 0
-    for item in microphone.blocks():
-        if isinstance(item, Gap):
-            if item.reason is not GapReason.OVERRUN:
-                break  # the fake has said all it had to say
-            dropped_s += item.duration_s
-            continue
-        if heard == 0:
-            first = item.first_sample
-            time.sleep(0.1)  # longer than the queue: 50 blocks come, 10 fit
-        heard += len(item)
-        last = item.first_sample + len(item)
-    assert dropped_s > 0
-    assert heard + round(dropped_s * 16_000) == last - first
+def test_sound_lost_in_a_driver_that_tells_nobody_is_noticed_and_counted() -> None:
+    device = FakeMicrophone(World(), [then(speak(20.0), speak(40.0, after_s=21.5))])
+    items = list(_hear(device, 50.0))
+    gaps = _gaps(items)
+    assert [gap.reason for gap in gaps] == [GapReason.OVERRUN]
+    assert gaps[0].duration_s == pytest.approx(1.5, abs=0.01)
+    assert device.world.now_s - _spans(items)[-1][1] / 16_000 < 0.05
 
 
-def test_another_rate_is_resampled_to_16_khz() -> None:
-    device = FakeDevice([speak], rate_hz=48_000)
-    seconds = 0.0
-    for item in _hear(
-        device, lambda item: isinstance(item, RawAudio) and item.first_sample > 30_000
-    ):
-        if isinstance(item, RawAudio):
-            seconds += len(item) / 16_000
-    assert 0.5 < seconds < 4.2
-
-
-def test_the_light_is_on_while_open_and_off_after(tmp_path: Path) -> None:
+def test_the_light_is_on_exactly_while_the_device_is_open() -> None:
     changes: list[frozenset[Sensor]] = []
     indicator = Indicator(changes.append)
-    microphone = Microphone("x", backend=FakeDevice([speak]), indicator=indicator, patience=QUICK)
-    stream = microphone.blocks()
-    next(stream)
-    assert indicator.now == {Sensor.MICROPHONE}
-    stream.close()
+    device = FakeMicrophone(World(), [speak(1.0)])
+    for item in _hear(device, 10.0, indicator=indicator):
+        if isinstance(item, RawAudio):
+            assert indicator.now == {Sensor.MICROPHONE}
+        elif item.reason is GapReason.STALLED and item.end_s > 3.5:
+            break
     assert indicator.now == frozenset()
+    assert device.closed == len(device.opened_at_s) == len(changes) / 2
 
 
-def test_recordings_are_one_stream_and_an_unreadable_one_is_a_gap(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "a.wav", np.full(16_000, 0.5), 16_000)
-    (tmp_path / "b.wav").write_bytes(b"not sound at all")
-    soundfile.write(tmp_path / "c.wav", np.full(8_000, 0.25), 16_000)
+def test_leaving_the_microphone_closes_the_device_at_once() -> None:
+    device = FakeMicrophone(World(), [speak(10.0)])
     indicator = Indicator()
-    names = [tmp_path / f"{letter}.wav" for letter in "abc"]
-    items = list(recorded(names, indicator=indicator))
-    gaps = _gaps(items)
-    assert [gap.reason for gap in gaps] == [GapReason.UNREADABLE]
-    assert "can't be decoded" in gaps[0].detail
-    sounds = [item for item in items if isinstance(item, RawAudio)]
-    assert sum(len(sound) for sound in sounds) == 24_000
-    assert sounds[-1].first_sample == 16_000
+    with Microphone(
+        "x", backend=device, indicator=indicator, clock=device.world.clock, wait=device.world.wait
+    ) as microphone:
+        next(iter(microphone.blocks()))
+        assert indicator.now == {Sensor.MICROPHONE}
     assert indicator.now == frozenset()
+    assert device.closed == 1
 
 
-def test_real_pace_takes_as_long_as_the_sound(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "a.wav", np.full(16_000, 0.5), 16_000)
-    now = 0.0
+def test_a_stop_is_heard_during_a_pause_and_while_nothing_comes() -> None:
+    for act in (fail(ABSENT), speak(0.0)):
+        device = FakeMicrophone(World(), [act])
+        list(_hear(device, 0.5))
+        assert device.world.now_s == pytest.approx(0.5)
 
-    class Stop(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            nonlocal now
-            now += timeout or 0.0
-            return False
 
-    list(
-        recorded(
-            [tmp_path / "a.wav"],
-            indicator=Indicator(),
-            real_pace=True,
-            stop=Stop(),
-            clock=lambda: now,
-        )
-    )
-    assert abs(now - 1.0) < 1e-6
+def test_a_lamp_that_cannot_be_lit_ends_the_stream_before_the_device_opens() -> None:
+    def broken(now: frozenset[Sensor]) -> None:
+        if now:
+            raise DeviceError("The lamp can't be driven any more.", "Repair it.")
+
+    device = FakeMicrophone(World(), [speak(1.0)])
+    with pytest.raises(DeviceError, match="lamp"):
+        list(_hear(device, 1.0, indicator=Indicator(broken)))
+    assert device.opened_at_s == []
+
+
+def test_real_threads_lose_nothing() -> None:
+    world = World()
+    device = FakeMicrophone(world, [speak(0.0)])
+    microphone = Microphone("default", backend=device, indicator=Indicator())
+    said = np.arange(1, 200 * 320 + 1).astype(np.int16)
+
+    def play() -> None:
+        for block in said.reshape(-1, 320):
+            put(block)
+
+    items: list[RawAudio] = []
+    put = microphone._intake.put
+    player = threading.Thread(target=play)
+    stream = microphone.blocks()
+    device.acts = [lambda *_: player.start()]
+    for item in stream:
+        assert isinstance(item, RawAudio)
+        items.append(item)
+        if len(items) == 200:
+            microphone.stop()
+    player.join(timeout=10)
+    assert np.array_equal(np.rint(_joined(items)), said)
