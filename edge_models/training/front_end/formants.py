@@ -56,7 +56,7 @@ def linear_prediction(signal: Tensor) -> list[Tensor]:
     lags = [
         (signal[:, : size - lag] * signal[:, lag:]).sum(1, keepdim=True) for lag in range(ORDER + 1)
     ]
-    error = lags[0] + 1e-9
+    error = torch.clamp(lags[0], min=1e-9)
     past: list[Tensor] = []
     for order in range(1, ORDER + 1):
         reflection = lags[order]
@@ -97,11 +97,11 @@ def roots(coefficients: list[Tensor]) -> tuple[Tensor, Tensor]:
         # The sum over the other roots of 1 / (z - other).
         apart_r = real[:, :, None] - real[:, None, :] + itself
         apart_i = imaginary[:, :, None] - imaginary[:, None, :]
-        nearness = 1 / (apart_r * apart_r + apart_i * apart_i + 1e-20)
+        nearness = 1 / torch.clamp(apart_r * apart_r + apart_i * apart_i, min=1e-18)
         pull_r, pull_i = (apart_r * nearness).sum(2), -(apart_i * nearness).sum(2)
         below_r = slope_r - (value_r * pull_r - value_i * pull_i)
         below_i = slope_i - (value_r * pull_i + value_i * pull_r)
-        size = below_r * below_r + below_i * below_i + 1e-20
+        size = torch.clamp(below_r * below_r + below_i * below_i, min=1e-18)
         step_r = (value_r * below_r + value_i * below_i) / size
         step_i = (value_i * below_r - value_r * below_i) / size
         # A guess where the derivative vanishes would be thrown far away: steps have a bound.
@@ -119,7 +119,9 @@ def formants_of(frames: Tensor) -> Formants:
     one, *rest = linear_prediction(frames @ resampling())
     real, imaginary = roots([one, *(-coefficient for coefficient in rest)])
     frequency = torch.atan2(imaginary, real) * (RATE_HZ / (2 * math.pi))
-    bandwidth = -torch.log(real * real + imaginary * imaginary + 1e-12) * (RATE_HZ / (2 * math.pi))
+    bandwidth = -torch.log(torch.clamp(real * real + imaginary * imaginary, min=1e-12)) * (
+        RATE_HZ / (2 * math.pi)
+    )
     is_resonance = (imaginary > 1e-4) & (frequency > LOWEST_HZ) & (frequency < HIGHEST_HZ)
     nowhere = torch.full_like(frequency, 2 * RATE_HZ)
     ordered, place = torch.topk(

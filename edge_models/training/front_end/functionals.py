@@ -129,6 +129,6 @@ class Functionals(torch.nn.Module):  # type: ignore[misc]  # torch ships no type
                 voiced_count / seconds,
                 *voiced_length,
                 *unvoiced_length,
-                10 / math.log(10) * torch.log(energy + 1e-12),
+                10 / math.log(10) * torch.log(torch.clamp(energy, min=1e-12)),
             ]
         )

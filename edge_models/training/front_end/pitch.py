@@ -101,7 +101,7 @@ def enhanced(magnitude: Tensor) -> Tensor:
 
 def settled(salience: Tensor) -> Tensor:
     """Salience (T, C) after neighbours have been heard, within reach of each candidate."""
-    own = salience / (salience.amax(1, keepdim=True) + 1e-9)
+    own = salience / torch.clamp(salience.amax(1, keepdim=True), min=1e-9)
     belief = own
     for _ in range(ROUNDS):
         near = nn.max_pool1d(belief[:, None], 2 * REACH + 1, 1, REACH)[:, 0]
@@ -122,7 +122,7 @@ def pitch_of(frames: Tensor) -> Pitch:
     """Pitch of 60 ms frames (T, 960); rows at either end lack neighbours and are for context."""
     window = gauss(frames.shape[1])
     power = folded_power(frames, window)
-    magnitude = torch.sqrt(power + 1e-20)
+    magnitude = torch.sqrt(torch.clamp(power, min=1e-20))
     sums = enhanced(magnitude) @ harmonic_sum()
     salience, mean = sums[:, :CANDIDATES], sums[:, CANDIDATES:]
     # The best candidate, not at the scale's ends, refined by a parabola through three points.
@@ -135,7 +135,7 @@ def pitch_of(frames: Tensor) -> Pitch:
 
     windowed = frames * window
     energy = (windowed * windowed).mean(1, keepdim=True)
-    clarity = 1 - mean / (here + 1e-9)
+    clarity = 1 - mean / torch.clamp(here, min=1e-9)
     clarity = torch.where(energy > QUIET**2, clarity, torch.zeros_like(clarity))
     voiced = (median_of_three(clarity) > VOICED_FROM).to(torch.float32)
     return Pitch(frequency * voiced, voiced, harmonicity(power, frequency, voiced), magnitude)
@@ -157,5 +157,5 @@ def harmonicity(power: Tensor, frequency_hz: Tensor, voiced: Tensor) -> Tensor:
     index = place.to(torch.int64)
     peak = torch.cat([correlation.gather(1, index + step) for step in (-1, 0, 1)], 1)
     strongest = peak.amax(1, keepdim=True)
-    ratio = strongest / (whole - strongest + 1e-9 * whole + 1e-12)
+    ratio = strongest / torch.clamp(whole - strongest, min=1e-12)
     return voiced * 10 / math.log(10) * torch.log(torch.clamp(ratio, 1e-5, 1e5))

@@ -96,9 +96,9 @@ def spectral_descriptors(frames: Tensor) -> Tensor:
     power = power_spectrum(frames, hamming(frames.shape[1]), FFT // 2 + 1, FFT)
     mel = power @ mel_filters()
     weights = equal_loudness() ** 0.33
-    loudness = LOUDNESS_SCALE * ((mel + 1e-12) ** 0.33 @ weights[:, None])
+    loudness = LOUDNESS_SCALE * (torch.clamp(mel, min=1e-12) ** 0.33 @ weights[:, None])
 
-    low = power[:, :161] + 1e-12  # 0 to 5000 Hz
+    low = torch.clamp(power[:, :161], min=1e-12)  # 0 to 5000 Hz
     alpha = decibel(low[:, 32:].sum(1, keepdim=True) / low[:, :32].sum(1, keepdim=True))
     peaks = low[:, :65].amax(1, keepdim=True) / low[:, 64:].amax(1, keepdim=True)
     levels = decibel(low[:, :49])

@@ -25,7 +25,11 @@ def amplitude_near(magnitude: Tensor, frequency_hz: Tensor) -> Tensor:
 
 def level_difference(one: Tensor, other: Tensor) -> Tensor:
     """20·log10 of an amplitude ratio."""
-    return 20 / math.log(10) * (torch.log(one + 1e-9) - torch.log(other + 1e-9))
+    return (
+        20
+        / math.log(10)
+        * (torch.log(torch.clamp(one, min=1e-9)) - torch.log(torch.clamp(other, min=1e-9)))
+    )
 
 
 def voice_descriptors(pitch: Pitch, formants: Formants) -> tuple[Tensor, Tensor, Tensor]:
