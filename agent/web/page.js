@@ -48,7 +48,7 @@ function missing(status) {
     make("span", "", ` ${words.minutes(row.minutes)} in the last seven days, until ${words.moment(row.last_at)}.`),
     row.detail ? make("p", "", row.detail) : ""));
   const now = new Date(status.now) - ONGOING_MS;
-  const ongoing = status.agent_runs ? status.missing.filter((row) => new Date(row.last_at) >= now) : [];
+  const ongoing = status.agent_runs ? status.missing.filter((row) => row.reason !== "off" && new Date(row.last_at) >= now) : [];
   at("ongoing").hidden = !ongoing.length;
   at("ongoing").textContent = ongoing.map((row) => `${words.missing(row)} just now. ${row.detail}`).join(" ");
   at("missing").replaceChildren(...(rows.length ? rows
@@ -141,9 +141,12 @@ function left(status) {
   const because = status.waiting_because
     || (status.broker ? `It goes to ${status.broker} when the agent next sends.`
       : "No broker is set, so reports stay on this device.");
-  at("waiting").hidden = !waiting;
-  at("waiting").textContent = `${words.plural(waiting, "report waits", "reports wait")} on this device. ${because} `
-    + "Trying again sends the same bytes and costs no more privacy.";
+  const kept = waiting ? `${words.plural(waiting, "report waits", "reports wait")} on this device. ${because} `
+    + "Trying again sends the same bytes and costs no more privacy." : "";
+  // What keeps a report from being made at all, such as a full disk; a used-up budget has its own words.
+  const stuck = status.privacy.reports_left ? status.waiting_because : "";
+  at("waiting").textContent = kept || stuck;
+  at("waiting").hidden = !(kept || stuck);
   const open = new Set([...document.querySelectorAll("details.message[open]")].map((card_) => card_.dataset.period));
   at("messages").replaceChildren(...status.messages.map((message) => card(message, status, open)));
 }
