@@ -98,7 +98,7 @@ function privacy(status) {
 
 function question(asked) {
   const table = make("table", "plain", make("caption", "", words.question(asked.name)),
-    make("thead", "", make("tr", "", heading("col", "Possible answer"), heading("col", "Sent"))),
+    make("thead", "", make("tr", "", heading("col", "Possible answer"), heading("col", "Number"))),
     make("tbody", "", ...asked.answers.map((answer, place) => make("tr", "",
       heading("row", answer), make("td", "number", words.signed(asked.counts[place]))))));
   table.querySelector("thead th:last-child").className = "number";
