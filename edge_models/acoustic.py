@@ -1,9 +1,10 @@
-"""The acoustic graphs and their contract: sound to descriptors, descriptors to a window's summary.
+"""The acoustic front end's contract: what the two graphs take, give, and are called.
 
-The names are eGeMAPSv02's, so that oracles line up. What each number is, and how near it comes to
-openSMILE's, is in the bundle's card; how it is computed, in `training/front_end/`.
+Rules it upholds: names and order are openSMILE's eGeMAPSv02, so that published findings line
+up; a window goes in as it was cut, and only numbers at 100 Hz come out; no runtime is named.
 
-Place in the life of a frame: speech gate → **descriptors → functionals** → personal baseline.
+Place in the life of a frame: window → speech gate → **descriptors → summary** → baseline.
+Source: F. Eyben et al., The Geneva Minimalistic Acoustic Parameter Set, IEEE TAC 7(2), 2016.
 """
 
 from typing import Final
@@ -28,43 +29,54 @@ _VOICE: Final = (
     ),
 )
 _BALANCE: Final = ("alphaRatio", "hammarbergIndex", "slope0-500", "slope500-1500", "spectralFlux")
-_MFCC: Final = ("mfcc1", "mfcc2", "mfcc3", "mfcc4")
-_COURSE: Final = (
-    "amean",
-    "stddevNorm",
-    "percentile20.0",
-    "percentile50.0",
-    "percentile80.0",
-    "pctlrange0-2",
-    "meanRisingSlope",
-    "stddevRisingSlope",
-    "meanFallingSlope",
-    "stddevFallingSlope",
+_CEPSTRUM: Final = ("mfcc1", "mfcc2", "mfcc3", "mfcc4")
+_F0: Final = "F0semitoneFrom27.5Hz"
+
+DESCRIPTOR_NAMES: Final[tuple[str, ...]] = (
+    *(f"{name}_sma3" for name in ("Loudness", *_BALANCE, *_CEPSTRUM)),
+    *(f"{name}_sma3nz" for name in (_F0, *_VOICE)),
 )
+"""The 25 low-level descriptors, one column each."""
 
 
-def _in_state(name: str, state: str) -> str:
-    """`slope0-500` in voiced frames is called `slopeV0-500`, `mfcc1` is `mfcc1V`."""
-    if name.startswith("slope"):
-        return f"slope{state}{name.removeprefix('slope')}"
-    return f"{name}{state}"
+def _contour(name: str) -> tuple[str, ...]:
+    return tuple(
+        f"{name}_{what}"
+        for what in (
+            "amean",
+            "stddevNorm",
+            "percentile20.0",
+            "percentile50.0",
+            "percentile80.0",
+            "pctlrange0-2",
+            "meanRisingSlope",
+            "stddevRisingSlope",
+            "meanFallingSlope",
+            "stddevFallingSlope",
+        )
+    )
 
 
-DESCRIPTOR_NAMES: Final = (
-    "Loudness_sma3",
-    *(f"{name}_sma3" for name in (*_BALANCE, *_MFCC)),
-    "F0semitoneFrom27.5Hz_sma3nz",
-    *(f"{name}_sma3nz" for name in _VOICE),
-)
-"""The 25 low-level descriptors, 100 rows a second."""
+def _moments(name: str) -> tuple[str, str]:
+    return f"{name}_amean", f"{name}_stddevNorm"
 
-SUMMARY_NAMES: Final = (
-    *(f"F0semitoneFrom27.5Hz_sma3nz_{what}" for what in _COURSE),
-    *(f"loudness_sma3_{what}" for what in _COURSE),
-    *(f"{n}_sma3_{what}" for n in ("spectralFlux", *_MFCC) for what in _COURSE[:2]),
-    *(f"{n}_sma3nz_{what}" for n in _VOICE for what in _COURSE[:2]),
-    *(f"{_in_state(n, 'V')}_sma3nz_{what}" for n in (*_BALANCE, *_MFCC) for what in _COURSE[:2]),
-    *(f"{_in_state(n, 'UV')}_sma3nz_amean" for n in _BALANCE),
+
+def _in_voice(name: str, kind: str) -> str:
+    """`slope0-500` becomes `slopeV0-500`, the others `alphaRatioV`."""
+    return name.replace("slope", f"slope{kind}") if "slope" in name else f"{name}{kind}"
+
+
+SUMMARY_NAMES: Final[tuple[str, ...]] = (
+    *_contour(f"{_F0}_sma3nz"),
+    *_contour("loudness_sma3"),
+    *(part for name in ("spectralFlux", *_CEPSTRUM) for part in _moments(f"{name}_sma3")),
+    *(part for name in _VOICE for part in _moments(f"{name}_sma3nz")),
+    *(
+        part
+        for name in (*_BALANCE, *_CEPSTRUM)
+        for part in _moments(f"{_in_voice(name, 'V')}_sma3nz")
+    ),
+    *(f"{_in_voice(name, 'UV')}_sma3nz_amean" for name in _BALANCE),
     "loudnessPeaksPerSec",
     "VoicedSegmentsPerSec",
     "MeanVoicedSegmentLengthSec",
@@ -75,41 +87,48 @@ SUMMARY_NAMES: Final = (
 )
 """The 88 functionals of a window."""
 
-_ROW: Final = len(DESCRIPTOR_NAMES) + 1
-
-Array = npt.NDArray[np.float32]
-
 
 class AcousticFrontEnd:
-    """The two acoustic graphs of a bundle."""
+    """The two graphs of the bundle behind names: samples → descriptors → summary."""
 
     def __init__(self, descriptors: Graph, functionals: Graph) -> None:
         self._descriptors = descriptors
         self._functionals = functionals
 
-    def descriptors(self, window: AudioWindow) -> Array:
-        """Describe a window: float32 (T, 26), the 25 descriptors and each frame's mean square.
+    def descriptors(self, window: AudioWindow) -> npt.NDArray[np.float32]:
+        """Describe a window: float32 (T, 25), a row every 10 ms, `DESCRIPTOR_NAMES` columns.
 
-        Row n is of the frames that start n·10 ms into the window's inner part.
-        """
-        rows: Array = self._descriptors.run({"samples": window.sound.samples})[0]
-        if rows.shape != (window.frames, _ROW):
-            raise ContractError("The descriptors graph gives one row of 26 for each 10 ms.")
-        return rows
-
-    def summary(self, descriptors: Array, speech: npt.NDArray[np.bool_]) -> Array:
-        """Functionals over the speech rows: float32 (88,), finite whatever the rows hold.
-
-        `descriptors` is float32 (T, 26) as `descriptors()` gives it, `speech` bool (T,).
+        Row n covers openSMILE's frame n, which starts n·10 ms into the window. F0 is in
+        semitones above 27.5 Hz, 0 where unvoiced.
 
         Raises:
-            ContractError: the two don't have the same number of rows.
+            ContractError: the window is empty, or the graph did not give one row a hop.
         """
-        if descriptors.ndim != 2 or descriptors.shape != (len(speech), _ROW):
-            raise ContractError("Descriptors and speech mask have a row for each 10 ms.")
-        if len(speech) < 2:  # a slope takes two rows
-            return np.zeros(len(SUMMARY_NAMES), np.float32)
-        summary: Array = self._functionals.run(
-            {"descriptors": descriptors, "speech": speech.astype(np.float32)}
-        )[0]
+        if window.frames < 1:
+            raise ContractError("A window to be described has at least one hop.")
+        (rows,) = self._descriptors.run({"samples": window.sound.samples})
+        if rows.shape != (window.frames, len(DESCRIPTOR_NAMES)):
+            raise ContractError("The descriptor graph gives 25 numbers for each hop.")
+        described: npt.NDArray[np.float32] = rows
+        return described
+
+    def summary(
+        self, descriptors: npt.NDArray[np.float32], speech: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.float32]:
+        """Functionals of the rows that are speech: float32 (88,), `SUMMARY_NAMES` in order.
+
+        Always finite; all zeros where there is no speech.
+
+        Raises:
+            ContractError: the shapes or types are not (T, 25) float32 and (T,) bool.
+        """
+        if descriptors.ndim != 2 or descriptors.shape[1] != len(DESCRIPTOR_NAMES):
+            raise ContractError("Descriptors have 25 columns.")
+        if speech.shape != descriptors.shape[:1] or speech.dtype != np.bool_:
+            raise ContractError("The speech mask is one bool for each descriptor row.")
+        if len(speech) == 0:
+            raise ContractError("A window to be summarised has at least one row.")
+        mask = speech.astype(np.float32)
+        (values,) = self._functionals.run({"descriptors": descriptors, "speech": mask})
+        summary: npt.NDArray[np.float32] = values
         return summary
