@@ -6,8 +6,11 @@
         ├── PolicyError             the setting: a policy that can't be kept or is not known
         ├── BudgetExhausted         the promise: this release would exceed the person's budget
         │   └── PeriodSpent         the promise: a period is reported and paid for once
-    ├── ProtocolError           the other side: a message that breaks the protocol
-        └── BrokerError             the world: a broker that is absent, refuses or drops
+        ├── ProtocolError           the other side: a message that breaks the protocol
+        ├── BrokerError             the world: a broker that is absent, refuses or drops
+        ├── UnknownPeriod           the page's reader: no such week (coordinator/answers)
+        ├── PageError               the setting: the page can't be served (coordinator/service)
+        └── ReportStoreError        the world: reports can't be kept (coordinator/store)
 
 Messages never carry sensed data.
 """
