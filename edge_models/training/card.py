@@ -74,6 +74,7 @@ def card(made: Made, evaluation: Evaluation, chapters: Sequence[str]) -> str:
                 "## Learned from\n\n" + _learned_from(made),
                 "## Affect figures\n\n" + _figures(evaluation),
                 "## Files and runtimes\n\n" + _files(made),
+                "## Front end",
                 *(chapter.strip() for chapter in chapters),
                 "## Limits\n\n" + _LIMITS + _unknown(made.clips),
             ]

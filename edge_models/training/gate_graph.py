@@ -36,7 +36,7 @@ _FLOOR: Final = 1e-5
 """Added to band energies (frame of 320 samples, full scale 1): the noise of 16 bits and dither."""
 
 
-class GateGraph(nn.Module):  # type: ignore[misc]  # torch is not followed
+class GateGraph(nn.Module):
     """`samples` (n,) and `votes` (n // 160,) to the belief of speech in each row (n // 160,).
 
     Row k is the 10 ms [160·k, 160·(k+1)); its spectrum is of the 20 ms around its middle.
