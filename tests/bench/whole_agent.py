@@ -1,0 +1,188 @@
+"""The whole agent, as a process: share of a core, memory, window end to score, start to sound.
+
+The microphone is PulseAudio's null sink with real speech played into it, the camera a clip of a
+face read at real pace; both go through the code that a device runs. Bytecode is warm.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from edge_models.training.recordings import recordings_folder
+from tests.bench.figure import Figure
+from tests.pulse import pulse_server
+
+_SECONDS = 60.0
+_SETTLE_S = 15.0
+
+_LIVE = """
+import sys
+from agent.hardening import harden
+harden()
+import agent.sources as sources
+from agent import camera
+from edge_models.command import main
+clip = {clip!r}
+if clip:
+    # The live camera's own two threads, with a clip in the place of /dev/video0.
+    class Again:
+        def __init__(self):
+            self.device = camera.open_recording(__import__("pathlib").Path(clip))
+            self.start = __import__("time").monotonic(); self.count = 0
+        def __getattr__(self, name):
+            return getattr(self.device, name)
+        def grab(self):
+            import time
+            self.count += 1
+            time.sleep(max(0.0, self.start + self.count / 25 - time.monotonic()))
+            if not self.device.grab():
+                self.device.close()
+                self.device = camera.open_recording(__import__("pathlib").Path(clip))
+                return self.device.grab()
+            return True
+    camera.open_camera = lambda source: Again()
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def measure() -> list[Figure]:
+    """Run the agent twice: with the microphone only, and with both sensors."""
+    clip = recordings_folder() / "clips" / "pyfeat_single_face.mp4"
+    figures = []
+    for name, video, most_share, most_mb in (
+        ("microphone only", "", 2.0, 120.0),
+        ("microphone and camera at 10 fps", str(clip), 12.0, 300.0),
+    ):
+        share, memory_mb = _steady(video)
+        how = f"`sottovoce run` for {_SECONDS:.0f} s, after {_SETTLE_S:.0f} s"
+        figures += [
+            Figure(f"{name}: share of one core", f"{share:.1f} %", f"< {most_share:.0f} %",
+                   share < most_share, how),
+            Figure(f"{name}: resident memory", f"{memory_mb:.0f} MB", f"< {most_mb:.0f} MB",
+                   memory_mb < most_mb, how),
+        ]  # fmt: skip
+    return [*figures, *_latency()]
+
+
+def _steady(video: str) -> tuple[float, float]:
+    """Share of one core in per cent and resident MB of a running agent."""
+    with tempfile.TemporaryDirectory() as name, pulse_server(Path(name) / "pulse") as pulse:
+        speech = sorted((recordings_folder() / "speech" / "libri_multi").glob("*.flac"))
+        player = subprocess.Popen(
+            ["bash", "-c", 'while true; do for f in "$@"; do paplay "$f"; done; done', "bash",
+             *map(str, speech[:20])],
+            env=pulse.environment,
+        )  # fmt: skip
+        agent = subprocess.Popen(
+            [sys.executable, "-c", _LIVE.format(clip=video), "run", "--state", f"{name}/state",
+             "--page-port", "0", "--camera", "0" if video else "off"],
+            env={**pulse.environment, "PYTHONPATH": str(Path.cwd())},
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            time.sleep(_SETTLE_S)
+            process = psutil.Process(agent.pid)
+            before, began = sum(process.cpu_times()[:2]), time.monotonic()
+            time.sleep(_SECONDS)
+            spent = sum(process.cpu_times()[:2]) - before
+            share = 100 * spent / (time.monotonic() - began)
+            memory_mb = process.memory_info().rss / 1e6
+        finally:
+            for child in (*psutil.Process(player.pid).children(), psutil.Process(player.pid)):
+                child.kill()
+            agent.terminate()
+            agent.wait(timeout=20)
+            player.wait(timeout=5)
+    return share, memory_mb
+
+
+_TIMED = """
+import json, sys, time
+from pathlib import Path
+import numpy as np
+from edge_models.raw import RawAudio
+from agent.screening import Screener
+from edge_models.baseline import Baseline
+from edge_models.bundle import shipped_bundle
+from edge_models.recordings import read_recording
+from edge_models.windows import windows_of
+bundle = shipped_bundle()
+screener, baseline = Screener(bundle), Baseline.empty(bundle.population)
+blocks, first = [], 0
+for path in sys.argv[1:]:
+    for block in read_recording(Path(path)):
+        block.first_sample = first
+        first += len(block)
+        blocks.append(block)
+times = []
+for window in windows_of(blocks):
+    began = time.perf_counter()
+    judged, baseline = screener.judge(screener.hear(window), baseline, alone=None)
+    times.append(time.perf_counter() - began)
+print(json.dumps([float(np.percentile(times[1:], q)) for q in (50, 95)]))
+"""
+
+
+def _latency() -> list[Figure]:
+    speech = sorted((recordings_folder() / "speech" / "libri_multi").glob("*.flac"))[:60]
+    timed = subprocess.run(
+        [sys.executable, "-c", _TIMED, *map(str, speech)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    median_s, slow_s = json.loads(timed.stdout)
+    first_s = _first_sound_s()
+    return [
+        Figure("window end to score, p95", f"{1e3 * slow_s:.0f} ms (median {1e3 * median_s:.0f})",
+               "< 50 ms", slow_s < 0.05, "gate to head, 10 s windows of real speech, one thread"),
+        Figure("start to first captured frame", f"{first_s:.1f} s", "< 3 s", first_s < 3,
+               "process start to the first block, PulseAudio null sink, median of 3"),
+    ]  # fmt: skip
+
+
+def _first_sound_s() -> float:
+    """From the start of `sottovoce run` until the microphone's light is on, by its own trace."""
+    code = (
+        "import sys, time\n"
+        "from agent import microphone\n"
+        "from edge_models.command import main\n"
+        "blocks = microphone.Microphone.blocks\n"
+        "def told(self):\n"
+        "    for item in blocks(self):\n"
+        "        if type(item).__name__ == 'RawAudio':\n"
+        "            print('FIRST', time.time(), flush=True)\n"
+        "            self.stop()\n"
+        "        yield item\n"
+        "microphone.Microphone.blocks = told\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    found = []
+    with tempfile.TemporaryDirectory() as name, pulse_server(Path(name) / "pulse") as pulse:
+        for attempt in range(3):
+            began = time.time()
+            ran = subprocess.run(
+                [sys.executable, "-c", code, "run", "--state", f"{name}/{attempt}", "--page-port",
+                 "0"],
+                env={**pulse.environment, "PYTHONPATH": str(Path.cwd())},
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
+            )  # fmt: skip
+            match = re.search(r"FIRST ([\d.]+)", ran.stdout)
+            assert match is not None, ran.stderr
+            found.append(float(match.group(1)) - began)
+    return sorted(found)[1]
+
+
+if __name__ == "__main__":
+    for figure in measure():
+        print(figure, os.getpid())
