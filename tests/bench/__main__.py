@@ -9,9 +9,10 @@ import multiprocessing
 import os
 import platform
 import sys
-from importlib import import_module
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from tests.bench._one import measured
 from tests.bench.figure import Figure
 
 HERE = Path(__file__).parent
@@ -24,11 +25,6 @@ def _names() -> list[str]:
         for path in HERE.glob("*.py")
         if not path.stem.startswith("_") and path.stem != "figure"
     )
-
-
-def _measure(name: str) -> list[Figure]:
-    figures: list[Figure] = import_module(f"tests.bench.{name}").measure()
-    return figures
 
 
 def _machine() -> str:
@@ -55,8 +51,9 @@ def main(names: list[str]) -> int:
     sections = []
     for name in chosen:
         print(f"Measuring {name} …", flush=True)
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            table = _table(pool.apply(_measure, (name,)))
+        # Not a Pool: its workers may have no processes of their own, and some benches need them.
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+            table = _table(process.submit(measured, name).result())
         print(table, flush=True)
         sections.append(f"## {name.replace('_', ' ')}\n{table}\n")
     if not names:
