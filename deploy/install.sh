@@ -2,11 +2,14 @@
 # Installs the agent on a 64-bit Raspberry Pi (or any Debian 12) as a systemd service.
 # Run it as root from a checkout: sudo bash deploy/install.sh
 # Repeating it upgrades; settings, key and store are never touched.
+# Other places: PREFIX=/opt/sottovoce SETTINGS=/etc/sottovoce PYTHON=/usr/bin/python3.11
 set -euo pipefail
+umask 022
+prefix=$(realpath -m "${PREFIX:-/opt/sottovoce}")
+settings=$(realpath -m "${SETTINGS:-/etc/sottovoce}")
+python=${PYTHON:-/usr/bin/python3.11}
+state=/var/lib/sottovoce
 cd "$(dirname "$0")/.."
-prefix=${PREFIX:-/opt/sottovoce}
-settings=${SETTINGS:-/etc/sottovoce}
-python=${PYTHON:-python3.11}
 
 refuse() { printf '%s\nRemedy: %s\n' "$1" "$2" >&2; exit 1; }
 
@@ -18,30 +21,57 @@ esac
 command -v apt-get >/dev/null || refuse "This is not a Debian system." "Follow this script by hand."
 
 export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq
-apt-get install -y -qq --no-install-recommends gcc portaudio19-dev python3-dev python3-venv libgl1 >/dev/null
-command -v "$python" >/dev/null || python=python3
+{ apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+    gcc libc6-dev portaudio19-dev python3-dev python3-venv >/dev/null; } ||
+  refuse "The system packages could not be installed; apt says why above." "Check the network, then repeat."
+command -v "$python" >/dev/null ||
+  refuse "There is no '$python' here." "Use Debian 12 (bookworm), or name one: PYTHON=/path/to/python3.11."
 "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' ||
-  refuse "Python 3.11 is needed; this system has $("$python" -V)." "Use Debian 12 (bookworm), or PYTHON=/path/to/python3.11."
+  refuse "Python 3.11 is needed; '$python' is $("$python" -V)." "Name one: PYTHON=/path/to/python3.11."
 
 id sottovoce >/dev/null 2>&1 ||
-  useradd --system --home-dir /var/lib/sottovoce --shell /usr/sbin/nologin --groups audio,video sottovoce
+  useradd --system --user-group --home-dir "$state" --shell /usr/sbin/nologin sottovoce
+usermod --append --groups audio,video sottovoce
 install -d -m 0755 "$prefix" "$settings"
-[ -x "$prefix/venv/bin/python" ] || "$python" -m venv "$prefix/venv"
-# Only what a device needs, at the versions that work together (see DECISIONS.md, 2).
-"$prefix/venv/bin/pip" install --quiet --no-deps -r deploy/requirements/device.txt
-"$prefix/venv/bin/pip" install --quiet --no-deps --force-reinstall .
+install -d -m 0700 -o sottovoce -g sottovoce "$state"
+
+[ -x "$prefix/venv/bin/pip" ] || "$python" -m venv "$prefix/venv"
+pip_install() { # only what a device needs, at the versions that work together (DECISIONS.md, 2)
+  "$prefix/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps "$@" ||
+    refuse "The Python packages could not be installed; pip says why above." "Check the network and the disk, then repeat."
+}
+pip_install -r deploy/requirements/device.txt
+# A build leaves its traces beside the source, and takes up those of an older one: not here.
+source=$(mktemp -d)
+trap 'rm -rf "$source"' EXIT
+cp -r pyproject.toml README.md LICENSE agent edge_models sync "$source"
+pip_install --force-reinstall "$source"
 install -m 0644 README.md "$prefix/README.md"
+runuser -u sottovoce -- "$prefix/venv/bin/sottovoce" --version >/dev/null ||
+  refuse "The user 'sottovoce' can't run what is in $prefix." "Choose a PREFIX and a PYTHON that every user may read."
 
 if [ ! -e "$settings/sottovoce.toml" ]; then
-  sed 's|^state = .*|state = "/var/lib/sottovoce"|' deploy/sottovoce.toml > "$settings/sottovoce.toml"
+  sed "s|^state = .*|state = \"$state\"|" deploy/sottovoce.toml > "$settings/.sottovoce.toml"
+  mv "$settings/.sottovoce.toml" "$settings/sottovoce.toml"
 fi
+
+# Where the kernel keeps no account of memory (Raspberry Pi OS), the unit can't forbid swapping.
+if [ "$(wc -l < /proc/swaps)" -gt 1 ] && ! grep -qw memory /sys/fs/cgroup/cgroup.controllers 2>/dev/null; then
+  echo "Beware: swap is on, and this kernel can't keep the agent's memory out of it." >&2
+  echo "Remedy: add cgroup_enable=memory to /boot/firmware/cmdline.txt and start again, or turn swap off." >&2
+fi
+
 if [ -d /run/systemd/system ]; then
-  install -m 0644 deploy/sottovoce.service /etc/systemd/system/sottovoce.service
+  sed "s|/opt/sottovoce/|$prefix/|; s|/etc/sottovoce/|$settings/|" deploy/sottovoce.service \
+    > /etc/systemd/system/sottovoce.service
   systemctl daemon-reload
-  systemctl enable --now sottovoce.service
-  echo "Sotto voce runs. Its page, on this machine only: http://127.0.0.1:8765"
+  systemctl enable --quiet sottovoce.service
+  systemctl restart sottovoce.service
+  sleep 5 # a setting that can't be used ends it at once
+  systemctl is-active --quiet sottovoce.service ||
+    refuse "The agent did not stay up." "Read why: journalctl --unit sottovoce --lines 20"
+  echo "Sotto voce runs. Its page is for this machine only: journalctl --unit sottovoce --grep 'Your page'"
 else
   echo "Installed in $prefix; this system has no systemd, start it with:"
-  echo "  $prefix/venv/bin/sottovoce run --config $settings/sottovoce.toml"
+  echo "  runuser -u sottovoce -- $prefix/venv/bin/sottovoce run --config $settings/sottovoce.toml"
 fi
