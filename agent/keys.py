@@ -143,7 +143,8 @@ def _prepare(folder: Path) -> None:
 
 
 def _must_be_new(folder: Path, path: Path) -> None:
-    if (folder / STORE_FILE).exists():
+    # A key is there before its store: looked for last, lest another process just made both.
+    if (folder / STORE_FILE).exists() and not path.exists():
         raise SettingError(
             f"'{path}' is gone, and the store beside it can't be opened without it.",
             f"Put '{path.name}' back from a backup, or move '{STORE_FILE}' away to start anew.",

@@ -11,6 +11,8 @@ Source: SQLite, "Write-Ahead Logging" and "Pragma statements" (synchronous, secu
 
 import os
 import sqlite3
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +28,7 @@ Row = tuple[int, int, bytes]
 TABLES: Final[tuple[Table, ...]] = ("windows", "gaps", "spends", "outbox", "pseudonyms")
 _APPLICATION: Final = 0x53565354  # "SVST"
 _PATIENCE_S: Final = 10.0
+_PAUSE_S: Final = 0.01
 _FULL: Final = frozenset(
     {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
 )
@@ -40,19 +43,14 @@ class Rows:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
-            # SQLite gives its helper files the mode of this one.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        except OSError as fault:
-            raise StoreError(
-                f"The store '{path}' can't be opened: {fault.strerror}.",
-                "Check who owns the state folder and whether its disk is full.",
-            ) from fault
+        _make_private(path)
         with self._explained():
             self.connection = sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None)
         try:
             with self._explained():
+                self.connection.execute("BEGIN")  # one moment of a file that others may be making
                 self.is_new = self._look()
+                self.connection.execute("COMMIT")
                 if self.is_new:  # can't be changed once there is a table
                     self.connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
                 self.connection.execute("PRAGMA synchronous = FULL")
@@ -98,9 +96,22 @@ class Rows:
         return True
 
     def keep_log(self) -> None:
-        """Turn the write-ahead log on; it stays on for good."""
+        """Turn the write-ahead log on; it stays on for good.
+
+        Raises:
+            StoreError: another process holds the store.
+        """
+        until_s = time.monotonic() + _PATIENCE_S
         with self._explained():
-            self.connection.execute("PRAGMA journal_mode = WAL")
+            while True:
+                try:
+                    self.connection.execute("PRAGMA journal_mode = WAL")
+                    return
+                except sqlite3.OperationalError as fault:  # this one does not wait by itself
+                    busy = fault.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                    if not busy or time.monotonic() >= until_s:
+                        raise
+                time.sleep(_PAUSE_S)
 
     @contextmanager
     def transaction(self) -> Iterator[Self]:
@@ -232,3 +243,27 @@ class Rows:
             f"The store '{self._path}' can't be read or written ({name}).",
             "Check its disk and its permissions; what was recorded is left as it was.",
         )
+
+
+def _make_private(path: Path) -> None:
+    """An empty file of mode 0600 where there is none; SQLite gives its helper files that mode.
+
+    An existing file is not touched: closing *any* descriptor of it would take away the locks by
+    which this process's other connections tell other processes that they are there.
+    """
+    try:
+        if path.exists():
+            return
+        handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
+        os.close(handle)
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass  # another process of ours was first
+        finally:
+            Path(draft).unlink()
+    except OSError as fault:
+        raise StoreError(
+            f"The store '{path}' can't be opened: {fault.strerror}.",
+            "Check that the state folder exists, who owns it and whether its disk is full.",
+        ) from fault

@@ -99,6 +99,70 @@ def test_a_kill_at_any_moment_leaves_spend_and_report_both_or_neither(
     assert (True, True) in outcomes  # and one came too late to matter
 
 
+_READS = """
+import sys
+from pathlib import Path
+from tests.stored import NOW, Device
+with Device(Path(sys.argv[1])).store() as store:
+    print(sum(1 for _ in store.windows(NOW.replace(hour=0), NOW.replace(hour=23))))
+"""
+
+
+def test_another_process_never_takes_the_log_from_under_a_running_agent(tmp_path: Path) -> None:
+    def read_elsewhere() -> int:
+        done = subprocess.run(
+            [sys.executable, "-c", _READS, str(tmp_path)],
+            capture_output=True, text=True, timeout=60, check=True, cwd=Path(__file__).parents[1],
+        )  # fmt: skip
+        return int(done.stdout)
+
+    with opened(tmp_path) as agent:
+        agent.add_window(scored(NOW))
+        with opened(tmp_path) as page:  # the page's thread comes and goes in the same process
+            assert page.days()
+        assert read_elsewhere() == 1
+        agent.add_window(scored(NOW + timedelta(seconds=10)))
+        assert (tmp_path / "store.db-wal").exists()
+        assert read_elsewhere() == 2
+
+
+_STARTS_AT_ONCE = """
+import os, sys, time
+from datetime import timedelta
+from pathlib import Path
+from agent.keys import load_key
+from agent.store import Store
+from tests.stored import NOW, scored
+
+for trial in range(8):
+    folder = Path(sys.argv[1]) / str(trial)
+    together = time.monotonic() + 0.05
+    children = []
+    for place in range(6):
+        children.append(os.fork())
+        if not children[-1]:
+            try:
+                while time.monotonic() < together:
+                    pass
+                with Store(folder / "store.db", load_key(folder)) as store:
+                    store.add_window(scored(NOW + timedelta(seconds=place)))
+                os._exit(0)
+            finally:
+                os._exit(1)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 6
+    with Store(folder / "store.db", load_key(folder)) as store:
+        assert sum(1 for _ in store.windows(NOW, NOW + timedelta(minutes=1))) == 6
+"""
+
+
+def test_a_first_start_by_many_at_once_makes_one_key_and_one_store(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", _STARTS_AT_ONCE, str(tmp_path)]
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[1]
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_commit_is_on_the_disk_before_it_returns(store: Store) -> None:
     writer = store._rows.connection
     assert writer.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
