@@ -266,7 +266,7 @@ def test_a_browser_shows_the_state_in_plain_words(tmp_path: Path, state: str) ->
         "fresh_install": ("Nothing has been recorded yet", "Nothing has left this device."),
         "full_week": ("2 messages", "sounded sad", "1 had somebody else in view"),
         "budget_used_up": ("The budget is used up", "12 messages"),
-        "broker_absent": ("2 reports wait on this device", "waiting, not sent yet"),
+        "broker_absent": ("2 reports wait on this device", "waiting, not confirmed yet"),
         "microphone_gap": ("The microphone was unplugged just now", "in use by another program"),
     }[state]
     always = ("This is a screening aid. It can't tell whether you are ill.", "emergency number")

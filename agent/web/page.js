@@ -114,7 +114,7 @@ function card(message, status, open) {
     ? ` of typically ±${words.number(status.privacy.noise)}` : "";
   details.append(
     make("summary", "", make("strong", "", `Week of ${words.week(message)}`),
-      make("span", "", sent ? `sent ${words.moment(message.sent_at)}` : "waiting, not sent yet"),
+      make("span", "", sent ? `sent ${words.moment(message.sent_at)}` : "waiting, not confirmed yet"),
       make("span", "", `${words.number(message.size_bytes)} bytes`)),
     make("p", "", "The truth is 1 for one answer to each question and 0 for the others. Before anything left, "
       + `chance noise${noise} was added to each number, once. From these numbers `
@@ -137,12 +137,13 @@ function left(status) {
     ? `${words.plural(sent.length, "message", "messages")}, ${words.plural(bytes, "byte", "bytes")} in all. `
       + "Each is below, complete. Nothing else about you has left. (The broker also sees this device's network "
       + "address, and when it connects.)"
-    : "Nothing has left this device.";
+    : waiting ? "No broker has confirmed a report yet." : "Nothing has left this device.";
   const because = status.waiting_because
     || (status.broker ? `It goes to ${status.broker} when the agent next sends.`
       : "No broker is set, so reports stay on this device.");
   const kept = waiting ? `${words.plural(waiting, "report waits", "reports wait")} on this device. ${because} `
-    + "Trying again sends the same bytes and costs no more privacy." : "";
+    + "Where a try broke off, the broker may have it already; trying again sends the same bytes and costs "
+    + "no more privacy." : "";
   // What keeps a report from being made at all, such as a full disk; a used-up budget has its own words.
   const stuck = status.privacy.reports_left ? status.waiting_because : "";
   at("waiting").textContent = kept || stuck;
