@@ -19,7 +19,6 @@ from edge_models.errors import Explained
 from sync.transport import Transport
 
 LOOK_EVERY_S: Final = 60.0
-_NOTHING: Final = Sending((), 0, (), None)
 
 
 class Courier:
@@ -74,8 +73,10 @@ class Courier:
                 random_bytes=secrets.token_bytes,
                 finish_current=finish_current,
             )
-            sending = _NOTHING
-            if self._transport is not None:
+            if self._transport is None:
+                waiting = tuple(outgoing.period for outgoing in store.outbox())
+                sending = Sending((), 0, waiting, None)
+            else:
                 sending = send_outbox(store, self._transport, self._home.seal, self._clock())
         self.trouble = prepared.refused or sending.why
         return prepared, sending

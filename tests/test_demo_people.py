@@ -22,7 +22,7 @@ def test_a_manifests_identities_are_people_and_data_sets_take_turns(tmp_path: Pa
     lines += ["noise/n.flac,esc,rain", "s/gone.flac,one,dora"]
     (tmp_path / "MANIFEST.csv").write_text("\n".join(lines))
     people = people_from(tmp_path, 10)
-    assert [person.name for person in people] == ["anna", "cem", "ben"]
+    assert [person.name for person in people] == ["anna", "cem", "ben"]  # all have few
     assert [path.name for path in people[0].sounds] == ["a1.flac", "a2.flac"]
     assert people[0].video == tmp_path / "f.mp4"
     assert people[1].video is None

@@ -102,5 +102,5 @@ def test_people_without_a_line_for_a_file_are_refused(
 def test_faces_of_a_video_are_described(recordings: Path, tmp_path: Path) -> None:
     clip = recordings / "clips" / "pyfeat_single_face.mp4"
     rows = _describe(tmp_path / "f.csv", [clip], "--stage", "face")
-    assert float(rows[0]["face_s"]) > 5
+    assert float(rows[0]["face_s"]) > 2
     assert rows[0]["alone"] == "True"
