@@ -179,6 +179,10 @@ def test_the_unit_keeps_the_promise(key: str, value: str) -> None:
     assert _unit()[key] == [value]
 
 
+def test_the_service_lets_no_library_report_to_its_maker() -> None:
+    assert "ORT_DISABLE_TELEMETRY=1" in _unit()["Environment"]
+
+
 def test_temporary_files_of_the_service_are_in_memory() -> None:
     (places,) = _unit()["TemporaryFileSystem"]
     assert [place.partition(":")[0] for place in places.split()] == ["/tmp", "/var/tmp"]
