@@ -8,9 +8,12 @@ from edge_models.bundle import shipped_bundle
 from edge_models.golden import Agreement
 from edge_models.training.assemble import THRESHOLDS
 from edge_models.training.calibration import Platt
-from edge_models.training.card import Made, card, main_figure
+from edge_models.training.card import Made, card, gate_chapter, main_figure
 from edge_models.training.corpora import Clip, Sex
 from edge_models.training.evaluate import Affect, Condition, Evaluation
+from edge_models.training.gate import GateFigures
+from edge_models.training.gate_figures import SNRS_DB, Counted, Outcome
+from edge_models.training.gate_sounds import NoiseKind
 from edge_models.training.metrics import Estimate
 
 
@@ -81,6 +84,18 @@ def test_the_other_parts_tables_are_included(text: str) -> None:
     assert "### Gate\n\nF1 table" in text
     assert "| body.onnx | 9,876 |" in text
     assert "0.0123" in text
+
+
+def test_a_newly_trained_gate_gets_its_own_table() -> None:
+    outcomes = tuple(
+        Outcome(detector, NoiseKind.MUSIC, snr_db, Counted(hits, 10, 10, 80))
+        for snr_db in SNRS_DB
+        for detector, hits in (("gate", 90), ("webrtcvad mode 0", 40))
+    )
+    chapter = gate_chapter(GateFigures(outcomes, 1))
+    assert chapter.startswith("### Speech gate")
+    assert chapter.count("0.900 / 0.900 / **0.900**") == len(SNRS_DB)
+    assert chapter.count("0.800 / 0.800 / **0.800**") == len(SNRS_DB)
 
 
 def test_the_first_figure_is_distress_of_clips() -> None:

@@ -17,6 +17,8 @@ from edge_models.manifest import Thresholds
 from edge_models.training.corpora import Clip
 from edge_models.training.encoder import EMBEDDING, HIDDEN
 from edge_models.training.evaluate import SIX, Affect, Condition, Evaluation
+from edge_models.training.gate import GateFigures
+from edge_models.training.gate_figures import SNRS_DB
 from edge_models.training.metrics import Estimate
 
 _INTENDED = """\
@@ -182,6 +184,25 @@ def _files(made: Made) -> str:
             "plus noise: no window of anybody.",
         ]
     )
+
+
+def gate_chapter(figures: GateFigures) -> str:
+    """The table of a gate that was trained just now, beside bare webrtcvad."""
+    detectors = sorted({outcome.detector for outcome in figures.outcomes})
+    rows = [
+        "### Speech gate",
+        "",
+        "Precision / recall / F1 of 10 ms rows on mixtures of people and noises that were in no "
+        "training, over all kinds of noise.",
+        "",
+        "| detector | " + " | ".join(f"{snr_db} dB" for snr_db in SNRS_DB) + " |",
+        "|---" * (1 + len(SNRS_DB)) + "|",
+    ]
+    for detector in detectors:
+        counted = [figures.of(detector, snr_db) for snr_db in SNRS_DB]
+        cells = (f"{one.precision:.3f} / {one.recall:.3f} / **{one.f1:.3f}**" for one in counted)
+        rows.append(f"| {detector} | " + " | ".join(cells) + " |")
+    return "\n".join(rows) + "\n"
 
 
 def main_figure(evaluation: Evaluation, dataset: str) -> Affect:

@@ -32,7 +32,7 @@ from edge_models.manifest import MANIFEST_NAME
 from edge_models.runner import OnnxGraph, TfliteGraph
 from edge_models.speech_gate import SpeechGate
 from edge_models.training import assemble
-from edge_models.training.card import Made, card, main_figure
+from edge_models.training.card import Made, card, gate_chapter, main_figure
 from edge_models.training.corpora import Clip, affect_clips
 from edge_models.training.described import FrontEnd, described
 from edge_models.training.evaluate import Evaluation, evaluated
@@ -114,14 +114,14 @@ def _place_front_end(
                     f"The shipped bundle has no '{name}' to keep.", "Leave --keep-front-end out."
                 )
         return
-    with console.status("Exporting the acoustic front end"):
+    with console.status("Exporting the acoustic front end"), torch.no_grad():
         export_frontend(folder)
     with console.status("Training the speech gate (some minutes)"):
-        train_gate(recordings, folder, seed)
-    for name in _CHAPTERS:
-        source = shipped_folder() / name
-        if source.exists() and not (folder / name).exists():
-            shutil.copyfile(source, folder / name)
+        figures = train_gate(recordings, folder, seed)
+    (folder / "gate.md").write_text(gate_chapter(figures), encoding="utf-8")
+    agreement = shipped_folder() / "agreement.md"
+    if agreement.exists():  # of the code, not of the recordings
+        shutil.copyfile(agreement, folder / agreement.name)
 
 
 def _front_end(folder: Path) -> FrontEnd:
