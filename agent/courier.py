@@ -93,8 +93,8 @@ class Courier:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
+                self.deliver()  # first: what is forgotten can't be reported any more
                 self.forget()
-                self.deliver()
             except StoreError as fault:
                 self.trouble = fault
             self._stop.wait(LOOK_EVERY_S)
