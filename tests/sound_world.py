@@ -100,7 +100,7 @@ def speak(
     crystal: float = 1.0,
     late_s: Callable[[int], float] = lambda number: 0.0,
 ) -> Act:
-    """Give blocks of 20 ms, one when each is over; `crystal` is how fast the device's clock runs.
+    """Give blocks of 100 ms, one when each is over; `crystal` is how fast the device's clock runs.
 
     The n-th sample of an opening has the value n % 30000 + 1.
     """

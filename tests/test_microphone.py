@@ -95,7 +95,7 @@ def test_every_loss_is_named_from_the_moment_it_began_until_sound_returns(
     # noticed, one pause of a second, and the first block of the next opening
     assert gaps[-1].end_s == pytest.approx(heard_before_s + noticed_s + 1.0, abs=0.001)
     assert all(one[1] == other[0] for one, other in itertools.pairwise(_spans(items)))
-    assert _spans(items)[-1][1] > 11.9 * 16_000
+    assert _spans(items)[-1][1] >= 11.9 * 16_000
 
 
 def test_retries_slow_down_to_the_longest_pause_and_are_quick_again_after_sound() -> None:
@@ -137,7 +137,7 @@ def test_a_dead_microphone_is_named_reopened_ever_more_seldom_and_heard_when_it_
     assert gaps[-1].end_s == pytest.approx(25.0 + 5.0)
     after = [sound for sound in _sounds(items) if sound.first_sample >= 30 * 16_000]
     assert all(sound.samples.all() for sound in after)
-    assert _spans(items)[-1][1] > 59.9 * 16_000
+    assert _spans(items)[-1][1] >= 59.9 * 16_000
     assert all(one[1] == other[0] for one, other in itertools.pairwise(_spans(items)))
 
 
@@ -146,7 +146,7 @@ def test_short_silence_is_sound() -> None:
     device = FakeMicrophone(World(), [quiet])
     items = list(_hear(device, 13.5))
     assert _gaps(items) == []
-    assert _spans(items)[-1][1] > 13.4 * 16_000
+    assert _spans(items)[-1][1] >= 13.4 * 16_000
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 44_100, 48_000])
@@ -182,7 +182,7 @@ def test_sound_lost_in_a_driver_that_tells_nobody_is_noticed_and_counted() -> No
     gaps = _gaps(items)
     assert [gap.reason for gap in gaps] == [GapReason.OVERRUN]
     assert gaps[0].duration_s == pytest.approx(1.5, abs=0.01)
-    assert device.world.now_s - _spans(items)[-1][1] / 16_000 < 0.05
+    assert device.world.now_s - _spans(items)[-1][1] / 16_000 < 0.11
 
 
 def test_the_light_is_on_exactly_while_the_device_is_open() -> None:
@@ -231,7 +231,9 @@ def test_a_lamp_that_cannot_be_lit_ends_the_stream_before_the_device_opens() -> 
 def test_real_threads_lose_nothing() -> None:
     world = World()
     device = FakeMicrophone(world, [speak(0.0)])
-    microphone = Microphone("default", backend=device, indicator=Indicator())
+    microphone = Microphone(
+        "default", backend=device, indicator=Indicator(), patience=Patience(queue_s=60.0)
+    )
     said = np.arange(1, 200 * 320 + 1).astype(np.int16)
 
     def play() -> None:

@@ -112,7 +112,7 @@ def test_a_device_that_refuses_16_khz_is_opened_at_its_own_rate(
     heard: list[np.ndarray] = []
     with PortAudio().opened("default", lambda block: heard.append(block.copy())) as stream:
         assert stream.rate_hz == 44_100
-        assert fake.options["frames_per_buffer"] == 882
+        assert fake.options["frames_per_buffer"] == 4_410
         answer = fake.options["stream_callback"](np.arange(882, dtype=np.int16).tobytes(), 882)
     assert answer == (None, pyaudio.paContinue)
     assert np.array_equal(heard[0], np.arange(882))
