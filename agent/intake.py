@@ -7,10 +7,13 @@ counted (the next one's `position` shows the hole); what was never taken is over
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
+
+from edge_models.errors import ContractError
 
 Wait = Callable[[threading.Condition, float], bool]
 """Waits on a condition that is held, for at most so many seconds: a fake in tests."""
@@ -23,9 +26,12 @@ class Block:
     `arrived_s` is when the callback brought it, by the clock of the stream.
     """
 
-    samples: npt.NDArray[np.int16]
+    samples: npt.NDArray[np.int16] = field(repr=False)
     position: int
     arrived_s: float
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise ContractError("Raw sound never leaves the process: it can't be pickled or copied.")
 
 
 class Stopped(Exception):

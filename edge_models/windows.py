@@ -30,7 +30,7 @@ CONTEXT_SAMPLES: Final = 3_200
 class AudioWindow:
     """Ten seconds of sound (the stream's last window may be shorter) with its context.
 
-    `sound.samples` is float32 of shape (CONTEXT + n + CONTEXT,), where n is a multiple of one
+    `sound.samples` is float32 of shape (context + n + context,), where n is a multiple of one
     hop; unknown context (before the start, after the end, inside a gap) is zeros. `missing` is
     how many of the n samples were never heard.
     """
@@ -38,11 +38,12 @@ class AudioWindow:
     first_sample: int
     sound: RawAudio
     missing: int = 0
+    context_samples: int = CONTEXT_SAMPLES
 
     @property
     def inner_samples(self) -> int:
         """How many samples the window covers, without its context."""
-        return len(self.sound) - 2 * CONTEXT_SAMPLES
+        return len(self.sound) - 2 * self.context_samples
 
     @property
     def frames(self) -> int:
@@ -83,6 +84,7 @@ class WindowCutter:
         self._gaps: list[tuple[int, int]] = []
         self._next_window = 0
         self._end = 0
+        self._finished = False
 
     @property
     def heard_until_sample(self) -> int:
@@ -93,16 +95,22 @@ class WindowCutter:
         """Take one block; yield each window that is now complete with its right context.
 
         Raises:
-            ContractError: the block starts before the last one ended.
+            ContractError: the block starts before the last one ended, or the stream has ended.
         """
         if block.first_sample < self._end:
             raise ContractError("Blocks of one stream come in order and never overlap.")
         if block.first_sample > self._end:
             yield from self.skip_to(block.first_sample)
+        self._must_go_on()
         yield from self._append(block.samples)
 
     def skip_to(self, sample: int) -> Iterator[AudioWindow]:
-        """Note that nothing was heard up to `sample`: the hole reads as silence."""
+        """Note that nothing was heard up to `sample`: the hole reads as silence.
+
+        Raises:
+            ContractError: the stream has ended.
+        """
+        self._must_go_on()
         if self._end < sample:
             self._gaps.append((self._end, sample))
         while self._end < sample:
@@ -110,7 +118,13 @@ class WindowCutter:
             yield from self._append(np.zeros(step, np.float32))
 
     def finish(self) -> Iterator[AudioWindow]:
-        """End of the stream: yield what is left, the right context being silence."""
+        """End of the stream: yield what is left, the right context being silence.
+
+        Raises:
+            ContractError: the stream has ended before.
+        """
+        self._must_go_on()
+        self._finished = True
         while self._next_window < self._end:
             # The last hop may be partly silence: no sample is lost.
             left = -(-(self._end - self._next_window) // HOP_SAMPLES) * HOP_SAMPLES
@@ -120,6 +134,10 @@ class WindowCutter:
     def wipe(self) -> None:
         """Overwrite what is still held."""
         self._buffer.fill(0)
+
+    def _must_go_on(self) -> None:
+        if self._finished:
+            raise ContractError("A stream of windows ends once, and nothing follows.")
 
     def _append(self, samples: npt.NDArray[np.float32]) -> Iterator[AudioWindow]:
         taken = 0
@@ -143,7 +161,8 @@ class WindowCutter:
         rest.fill(0)
         self._filled = max(0, self._filled - size)
         self._next_window = last
-        return AudioWindow(first, RawAudio(piece, first - self._context), missing)
+        sound = RawAudio(piece, first - self._context)
+        return AudioWindow(first, sound, missing, self._context)
 
 
 def windows_of(

@@ -1,6 +1,7 @@
 """A microphone that misbehaves in every known way, in a world with its own time."""
 
 import itertools
+import pickle
 import threading
 from collections.abc import Iterator, Sequence
 
@@ -11,9 +12,11 @@ from hypothesis import strategies as st
 
 from agent.errors import DeviceError
 from agent.frames import Gap, GapReason, Sensor
+from agent.intake import Intake
 from agent.microphone import Microphone, Patience
 from agent.sensing import Indicator
 from agent.sound_device import MicrophoneFault
+from edge_models.errors import ContractError
 from edge_models.raw import RawAudio
 from tests.sound_world import Act, FakeMicrophone, World, fail, speak, then, vanish
 
@@ -226,6 +229,25 @@ def test_a_lamp_that_cannot_be_lit_ends_the_stream_before_the_device_opens() -> 
     with pytest.raises(DeviceError, match="lamp"):
         list(_hear(device, 1.0, indicator=Indicator(broken)))
     assert device.opened_at_s == []
+
+
+def test_a_block_shows_and_gives_nothing_of_its_sound() -> None:
+    intake = Intake(1, lambda: 0.0)
+    intake.put(np.full(4, 12_345, np.int16))
+    block = intake.take(0.0)
+    assert "12345" not in repr(block)
+    with pytest.raises(ContractError):
+        pickle.dumps(block)
+
+
+def test_what_was_never_taken_is_overwritten() -> None:
+    intake = Intake(2, lambda: 0.0)
+    intake.put(np.full(4, 12_345, np.int16))
+    (block,) = intake._blocks
+    intake.restart()
+    assert not block.samples.any()
+    with pytest.raises(TimeoutError):
+        intake.take(0.0)
 
 
 def test_real_threads_lose_nothing() -> None:

@@ -1,6 +1,7 @@
 """Windows lose no sample, hear none twice, and don't depend on how the stream was cut."""
 
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -79,6 +80,49 @@ def test_blocks_that_overlap_or_go_back_are_our_bug() -> None:
     list(cutter.push(RawAudio(np.ones(100, np.float32), 0)))
     with pytest.raises(ContractError):
         list(cutter.push(RawAudio(np.ones(100, np.float32), 50)))
+
+
+def test_nothing_follows_the_end_of_a_stream() -> None:
+    cutter = WindowCutter(WINDOW, CONTEXT)
+    list(cutter.push(RawAudio(np.ones(100, np.float32), 0)))
+    list(cutter.finish())
+    for afterwards in (
+        cutter.push(RawAudio(np.ones(100, np.float32), 160)),
+        cutter.skip_to(1_000),
+        cutter.finish(),
+    ):
+        with pytest.raises(ContractError):
+            list(afterwards)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2 * WINDOW), st.integers(0, WINDOW)), max_size=12))
+def test_many_gaps_leave_every_block_in_its_place(stretches: list[tuple[int, int]]) -> None:
+    line = np.zeros(sum(hole + size for hole, size in stretches) + HOP_SAMPLES, np.float32)
+    cutter, place, holes = WindowCutter(WINDOW, CONTEXT), 0, 0
+    windows: list[AudioWindow] = []
+    for hole, size in stretches:
+        place, holes = place + hole, holes + (hole if size else 0)
+        line[place : place + size] = np.arange(1, size + 1)
+        if size:
+            windows += cutter.push(RawAudio(line[place : place + size].copy(), place))
+        else:
+            windows += cutter.skip_to(place)
+            holes += hole
+        place += size
+        assert cutter.heard_until_sample == place
+    windows += cutter.finish()
+    assert sum(window.missing for window in windows) == holes
+    for window in windows:
+        inner = window.sound.samples[CONTEXT : CONTEXT + window.inner_samples]
+        assert np.array_equal(inner, line[window.first_sample :][: window.inner_samples])
+
+
+def test_a_window_cannot_be_pickled_and_its_repr_shows_no_sample() -> None:
+    (window,) = windows_of([RawAudio(np.full(160, 0.123, np.float32), 0)])
+    with pytest.raises(ContractError):
+        pickle.dumps(window)
+    assert "0.123" not in repr(window)
 
 
 def test_blocks_are_wiped_once_copied_and_so_is_what_is_left() -> None:
