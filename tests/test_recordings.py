@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import soxr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -217,6 +218,23 @@ def test_a_named_pipe_is_refused_and_a_dash_is_a_file_name(
     assert len(_heard(Path("-"))) == 1_600
     with pytest.raises(RecordingError, match="can't be read"):
         _heard(Path("x" * 300))
+
+
+def test_a_real_recording_sounds_the_same_at_another_rate_and_in_stereo(
+    recordings: Path, tmp_path: Path
+) -> None:
+    original = sorted((recordings / "speech" / "libri_multi").rglob("*.flac"))[0]
+    samples, rate_hz = soundfile.read(original, dtype="float32")
+    assert rate_hz == 16_000
+    assert np.array_equal(_heard(original), samples)
+    studio = soxr.resample(samples, 16_000, 44_100, quality="VHQ")
+    soundfile.write(tmp_path / "x.wav", np.stack([studio, studio], 1), 44_100, subtype="PCM_24")
+    heard = _heard(tmp_path / "x.wav")
+    assert abs(len(heard) - len(samples)) <= 1
+    both = min(len(heard), len(samples))
+    error = heard[:both] - samples[:both]
+    below_7_khz = np.fft.rfft(error)[: round(both * 7_000 / 16_000)]
+    assert np.sum(np.abs(below_7_khz) ** 2) < 1e-5 * np.sum(np.abs(np.fft.rfft(samples)) ** 2)
 
 
 @settings(
