@@ -35,14 +35,18 @@ def open_table(path: Path, columns: Sequence[str]) -> Table:
         SettingError: another ending, a folder that doesn't exist, or a disk that refuses.
     """
     if not path.parent.is_dir():
-        raise SettingError(f"The folder '{path.parent}' doesn't exist.", "Make it, or name another.")
+        raise SettingError(
+            f"The folder '{path.parent}' doesn't exist.", "Make it, or name another."
+        )
     try:
         if path.suffix == ".csv":
             return _Csv(path, columns)
         if path.suffix == ".parquet":
             return _Parquet(path, columns)
     except OSError as fault:
-        raise SettingError(f"'{path}' can't be written: {fault.strerror}.", "Name another.") from fault
+        raise SettingError(
+            f"'{path}' can't be written: {fault.strerror}.", "Name another."
+        ) from fault
     raise SettingError(
         f"'{path.name}' has no known ending.", "End it in .csv or .parquet to choose the format."
     )
