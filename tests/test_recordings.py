@@ -102,6 +102,7 @@ def _wav(samples: np.ndarray, subtype: str = "FLOAT") -> bytes:
         ("x.mp4", b"\x00\x00\x00 ftypisom", "ffmpeg -i"),
         ("x.txt", b"dear diary", "can't be decoded"),
     ],
+    ids=["empty", "no samples", "garbage", "NaN", "infinite", "video", "text"],
 )
 def test_what_cannot_be_heard_says_why(
     tmp_path: Path, name: str, content: bytes, words: str
