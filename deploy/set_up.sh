@@ -9,6 +9,18 @@ started=$SECONDS
 say() { printf '%s\n' "$*" >&2; }
 refuse() { say "$1"; say "Remedy: $2"; exit 1; }
 
+check_python() {
+  command -v "$python" >/dev/null || refuse "There is no '$python' here." \
+    "Install Python 3.11, or name it: make PYTHON=/path/to/python3.11 setup"
+  local version
+  version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+  [ "$version" = 3.11 ] ||
+    refuse "Python 3.11 is needed (tflite-runtime has no wheel for others); '$python' is $version." \
+      "Install Python 3.11, or name it: make PYTHON=/path/to/python3.11 setup"
+}
+# Only Debian's own can still come with the packages; any other is here and right, or never.
+[ "$python" = python3.11 ] || check_python
+
 # The Debian package behind each thing that we look for.
 needed() { # to build and run
   command -v gcc >/dev/null || printf '%s\n' gcc libc6-dev
@@ -55,22 +67,21 @@ if [ ${#packages[@]} -gt 0 ]; then
   fi
 fi
 
-command -v "$python" >/dev/null ||
-  refuse "There is no '$python' here." "Install Python 3.11, or name it: make PYTHON=/path/to/python3.11 setup"
-version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-[ "$version" = 3.11 ] ||
-  refuse "Python 3.11 is needed (tflite-runtime has no wheel for others); '$python' is $version." \
-    "Install Python 3.11, or name it: make PYTHON=/path/to/python3.11 setup"
+check_python
 
 [ -x "$venv/bin/pip" ] || "$python" -m venv "$venv"
+pip_try() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps "$@"; }
 pip_install() {
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps "$@" ||
-    refuse "The Python packages could not be installed; pip says why above." \
-      "Check the network and the disk, then run make again."
+  pip_try "$@" || refuse "The Python packages could not be installed; pip says why above." \
+    "Check the network and the disk, then run make again."
 }
 say "Installing the locked Python packages (about two minutes the first time) …"
 pip_install -r "$lock"
-# torch comes by itself: with its dependencies pip would bring a CUDA build of 3 GB.
-pip_install torch==2.13.0
 pip_install --editable .
+# torch only trains. PyPI's build can't be loaded without 3 GB of CUDA; PyTorch's index has another.
+torch=torch==2.13.0+cpu
+pip_try "$torch" 2>/dev/null || pip_try --index-url https://download.pytorch.org/whl/cpu "$torch" || {
+  say "Going on without torch: all but 'sottovoce train' and its tests works."
+  say "Remedy: $venv/bin/pip install $torch from a source that has it, or torch==2.13.0 with 3 GB of CUDA."
+}
 say "Set up in $((SECONDS - started)) s."
