@@ -47,7 +47,7 @@ NETWORK = ("asyncio", "http", "httpx", "requests", "smtplib", "socket", "ssl", "
 MAY_NETWORK = {
     "agent.service": {"http", "socket", "urllib"},  # the person's page, on loopback
     "agent.page": {"http", "socket", "urllib"},
-    "agent.demo_processes": {"http", "urllib"},  # reads the coordinator's page; never on a device
+    "agent.demo.processes": {"http", "urllib"},  # reads the coordinator's page; never on a device
     "sync.endpoint": {"socket", "ssl"},  # the names of what can go wrong, and TLS settings
 }
 """What `agent` and the device's half of `sync` may use of the standard library's network."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.demo_people import people_from
+from agent.demo.people import people_from
 from agent.errors import SettingError
 
 

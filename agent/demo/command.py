@@ -20,9 +20,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from agent.demo_people import Person, fetch_carried_clips, people_from
-from agent.demo_processes import Coordinator, Participant, run_participants
-from agent.demo_summary import cohort_table, participants_table
+from agent.demo.people import Person, fetch_carried_clips, people_from
+from agent.demo.processes import Coordinator, Participant, run_participants
+from agent.demo.summary import cohort_table, participants_table
 from agent.errors import SettingError
 
 _STUDY = "demo"

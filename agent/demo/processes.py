@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from agent.account import Account
-from agent.demo_people import Person
+from agent.demo.people import Person
 from agent.errors import AgentError
 
 _PATIENCE_S: Final = 60.0

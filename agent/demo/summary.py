@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from agent.demo_processes import Participant
+from agent.demo.processes import Participant
 from sync.messages import HISTOGRAMS
 
 
