@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from edge_models.errors import ContractError
 from edge_models.runner import Graph
-from edge_models.windows import AudioWindow
+from edge_models.windows import CONTEXT_SAMPLES, HOP_SAMPLES, AudioWindow
 
 _VOICE: Final = (
     "jitterLocal",
@@ -102,10 +102,13 @@ class AcousticFrontEnd:
         semitones above 27.5 Hz, 0 where unvoiced.
 
         Raises:
-            ContractError: the window is empty, or the graph did not give one row a hop.
+            ContractError: the window is empty or has another context than 0.2 s, or the graph
+                did not give one row a hop.
         """
-        if window.frames < 1:
-            raise ContractError("A window to be described has at least one hop.")
+        if window.frames < 1 or window.inner_samples % HOP_SAMPLES:
+            raise ContractError("A window to be described is one or more whole hops.")
+        if window.context_samples != CONTEXT_SAMPLES:
+            raise ContractError(f"The front end looks at {CONTEXT_SAMPLES} samples of context.")
         (rows,) = self._descriptors.run({"samples": window.sound.samples})
         if rows.shape != (window.frames, len(DESCRIPTOR_NAMES)):
             raise ContractError("The descriptor graph gives 25 numbers for each hop.")

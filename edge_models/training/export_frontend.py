@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import torch
 from torch import Tensor, nn
 
@@ -76,7 +77,39 @@ def _exported(
             dynamo=False,
             do_constant_folding=False,
         )
-    return buffer.getvalue()
+    return _compact(onnx.load_from_string(buffer.getvalue()), {*inputs, output})
+
+
+def _compact(model: onnx.ModelProto, kept: set[str]) -> bytes:
+    """The same graph with each constant once, short names and no trace of its source lines."""
+    graph = model.graph
+    names: dict[str, str] = {name: name for name in kept} | {"": ""}
+    constants: dict[bytes, str] = {}
+    nodes = []
+    for initializer in graph.initializer:
+        names[initializer.name] = initializer.name = f"w{len(names):x}"
+    for node in graph.node:
+        if node.op_type == "Constant":
+            value = node.attribute[0].SerializeToString()
+            if value in constants:
+                names[node.output[0]] = constants[value]
+                continue
+        for place, name in enumerate(node.input):
+            node.input[place] = names[name]
+        for place, name in enumerate(node.output):
+            node.output[place] = names.setdefault(name, f"{len(names):x}")
+        if node.op_type == "Constant":
+            constants[value] = node.output[0]
+        node.name, node.doc_string = "", ""
+        nodes.append(node)
+    whole = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(whole)
+    del graph.value_info[:]
+    model.doc_string, graph.doc_string = "", ""
+    onnx.checker.check_model(model)
+    compact: bytes = model.SerializeToString(deterministic=True)
+    return compact
 
 
 def _sound(frames: int) -> Tensor:

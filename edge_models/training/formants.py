@@ -10,8 +10,10 @@ Source: J. Makhoul, Linear Prediction: A Tutorial Review, Proc. IEEE 63(4), 1975
 """
 
 import math
+from pathlib import Path
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,38 +22,16 @@ RATE_HZ: Final = 11_000.0
 LOWEST_HZ: Final = 50.0
 HIGHEST_HZ: Final = 5_450.0
 FORMANTS: Final = 3
-ITERATIONS: Final = 10
+HIDDEN: Final = 96
+NEWTON_STEPS: Final = 2
+NEWTON_REACH: Final = 0.2
+GUESS_FILE: Final = Path(__file__).with_name("formant_guess.npz")
 
 _FIRST_SAMPLE: Final = 48
 _LAST_SAMPLE: Final = 220
 _HARMONICS: Final = 109
-
-
-def resampled(windowed: Tensor) -> Tensor:
-    """16 kHz windowed frames (320, T) → band-limited 11 kHz samples (172, T).
-
-    A sum of cosines up to bin 109 is the Dirichlet kernel, so the change of rate is one
-    matrix: ½ + sin((109 + ½)θ) / (2·sin(θ/2)), θ = 2π·(i/352 - (n + 96)/512).
-    """
-    target = torch.arange(_FIRST_SAMPLE, _LAST_SAMPLE)[:, None] * 16
-    source = (torch.arange(320)[None, :] + 96) * 11
-    half = (target - source).float() * (math.pi / (352 * 16))
-    sine = torch.sin(half)
-    same = torch.abs(sine) < 1e-6
-    ratio = torch.sin(half * (2 * _HARMONICS + 1)) / torch.where(same, torch.ones_like(sine), sine)
-    kernel = 0.5 + 0.5 * torch.where(same, torch.full_like(sine, 2.0 * _HARMONICS + 1), ratio)
-    return (kernel / 256.0) @ windowed
-
-
-def autocorrelation(rows: Tensor) -> list[Tensor]:
-    """Lags 0..11 of each column, twelve rows (T,). Makhoul 1975, eq. (14).
-
-    In double precision: a band-limited signal's normal equations are nearly singular, and
-    single rounding would move the formants by tens of hertz from one machine to the next.
-    """
-    size = rows.shape[0]
-    rows = rows.double()
-    return [(rows[lag:] * rows[: size - lag]).sum(0) for lag in range(ORDER + 1)]
+_POINTS: Final = 192
+"""At least 172 samples and 11 lags, so that the circle never closes."""
 
 
 def predictor(lags: list[Tensor]) -> list[Tensor]:
@@ -72,45 +52,6 @@ def predictor(lags: list[Tensor]) -> list[Tensor]:
         ] + [reflection]
         error = error * (1.0 - reflection * reflection)
     return taps
-
-
-def roots(taps: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """All roots of z^11 + Σ c_k z^(11-k) at once: real and imaginary parts, (11, T).
-
-    Source: O. Aberth, Iteration methods for finding all zeros of a polynomial simultaneously,
-    Math. Comp. 27, 1973, eq. (4): w = N / (1 - N·Σ 1/(z_i - z_j)), N = p/p'.
-    """
-    hertz = torch.tensor([700.0, 1700.0, 2800.0, 3900.0, 4900.0])
-    radius = torch.tensor([0.75, 0.80, 0.85, 0.78, 0.75])
-    turn = hertz * (2 * math.pi / RATE_HZ)
-    # Not quite conjugate: two roots of a pair can then part along the real axis.
-    angle = torch.cat([turn, -turn - 0.02, torch.tensor([math.pi])])
-    size = torch.cat([radius, radius * 1.02, torch.tensor([0.5])])
-    still = torch.zeros_like(taps[0])[None]
-    real = (size * torch.cos(angle))[:, None] + still
-    imaginary = (size * torch.sin(angle))[:, None] + still
-    apart = torch.eye(ORDER)[:, :, None]
-    for _ in range(ITERATIONS):
-        real, imaginary = _aberth_step(taps, real, imaginary, apart)
-    return real, imaginary
-
-
-def _aberth_step(
-    taps: list[Tensor], real: Tensor, imaginary: Tensor, apart: Tensor
-) -> tuple[Tensor, Tensor]:
-    value_re, value_im, slope_re, slope_im = _horner(taps, real, imaginary)
-    gap_re = real[:, None] - real[None] + apart
-    gap_im = imaginary[:, None] - imaginary[None]
-    size = torch.clamp(gap_re * gap_re + gap_im * gap_im, min=1e-12)
-    # The diagonal's own term is 1/1 by construction and is taken off again.
-    push_re = (gap_re / size).sum(1) - 1.0
-    push_im = -(gap_im / size).sum(1)
-    below_re = slope_re - (value_re * push_re - value_im * push_im)
-    below_im = slope_im - (value_re * push_im + value_im * push_re)
-    norm = torch.clamp(below_re * below_re + below_im * below_im, min=1e-20)
-    step_re = (value_re * below_re + value_im * below_im) / norm
-    step_im = (value_im * below_re - value_re * below_im) / norm
-    return real - torch.clamp(step_re, -2.0, 2.0), imaginary - torch.clamp(step_im, -2.0, 2.0)
 
 
 def _horner(
@@ -143,23 +84,113 @@ def arctangent(rise: Tensor, run: Tensor) -> Tensor:
     return 2.0 * torch.atan(rise / torch.clamp(length + run, min=1e-12))
 
 
+def proposer() -> nn.Sequential:
+    """A net that proposes the three lowest formants' roots from eleven coefficients."""
+    return nn.Sequential(
+        nn.Linear(ORDER, HIDDEN),
+        nn.ReLU(),
+        nn.Linear(HIDDEN, HIDDEN),
+        nn.ReLU(),
+        nn.Linear(HIDDEN, 2 * FORMANTS),
+    )
+
+
 class Formants(nn.Module):
     """Frequency and bandwidth of the three lowest formants of 20 ms frames."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.prediction = Prediction()
+        self.proposer = proposer()
+        with np.load(GUESS_FILE) as weights:
+            state = {name: torch.from_numpy(weights[name]).float() for name in weights}
+        self.proposer.load_state_dict(state)
+
     def forward(self, windowed: Tensor) -> tuple[Tensor, Tensor]:
         """Windowed frames (320, T) → hertz (3, T) ascending, bandwidth (3, T); 0 = none."""
-        lags = autocorrelation(resampled(windowed))
-        taps = [-tap.float() for tap in predictor(lags)]
-        real, imaginary = roots(taps)
-        upper = imaginary > 1e-3
+        energy, taps = self.prediction(windowed)
+        real, imaginary = self.roots(taps)
         size = torch.clamp(real * real + imaginary * imaginary, 1e-12, 1e12)
-        hertz = arctangent(torch.relu(imaginary), real) * (RATE_HZ / (2 * math.pi))
+        hertz = arctangent(torch.abs(imaginary), real) * (RATE_HZ / (2 * math.pi))
         # |z| > 1 is mirrored into the unit circle: the logarithm changes sign.
         bandwidth = torch.abs(torch.log(size)) * (RATE_HZ / (2 * math.pi))
-        fine = upper & (hertz >= LOWEST_HZ) & (hertz <= HIGHEST_HZ) & (lags[0] > 1e-18)
-        order = torch.where(fine, hertz, torch.full_like(hertz, 1e6))
+        heard = (hertz >= LOWEST_HZ) & (hertz <= HIGHEST_HZ) & (energy > 1e-18)
+        order = torch.where(heard, hertz, torch.full_like(hertz, 1e6))
         lowest, which = torch.topk(order, FORMANTS, dim=0, largest=False)
-        found = lowest < 1e5
-        width = torch.gather(bandwidth, 0, which)
-        nothing = torch.zeros_like(lowest)
-        return torch.where(found, lowest, nothing), torch.where(found, width, nothing)
+        found = (lowest < 1e5).float()
+        return lowest * found, torch.gather(bandwidth, 0, which) * found
+
+    def roots(self, taps: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Eleven coefficients (T,) → the three lowest upper roots, real and imaginary (3, T).
+
+        A net proposes, Newton's method z - p/p' decides; a step that leaves the neighbourhood
+        of the proposal would land on another root and is not taken.
+        """
+        rows = torch.stack(taps, dim=0)
+        for layer in self.proposer:
+            if isinstance(layer, nn.Linear):
+                rows = layer.weight @ rows + layer.bias[:, None]
+            else:
+                rows = torch.relu(rows)
+        real, imaginary = rows[:FORMANTS], rows[FORMANTS:]
+        guess_re, guess_im = real, imaginary
+        for _ in range(NEWTON_STEPS):
+            value_re, value_im, slope_re, slope_im = _horner(taps, real, imaginary)
+            norm = 1.0 / torch.clamp(slope_re * slope_re + slope_im * slope_im, min=1e-20)
+            step_re = (value_re * slope_re + value_im * slope_im) * norm
+            step_im = (value_im * slope_re - value_re * slope_im) * norm
+            real = real - torch.clamp(step_re, -NEWTON_REACH, NEWTON_REACH)
+            imaginary = imaginary - torch.clamp(step_im, -NEWTON_REACH, NEWTON_REACH)
+        away_re, away_im = real - guess_re, imaginary - guess_im
+        near = (away_re * away_re + away_im * away_im < NEWTON_REACH**2).float()
+        return guess_re + away_re * near, guess_im + away_im * near
+
+
+class Prediction(nn.Module):
+    """The polynomial whose roots are the formants, from windowed 20 ms frames."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("sample", torch.arange(_FIRST_SAMPLE, _LAST_SAMPLE).float())
+        self.register_buffer("source", (torch.arange(320)[None] + 96) * 11.0)
+        self.register_buffer("bin", torch.arange(_POINTS // 2 + 1).float())
+        self.register_buffer("lag", torch.arange(ORDER + 1).float())
+
+    def forward(self, windowed: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Windowed frames (320, T) → energy (T,) and eleven coefficients (T,)."""
+        lags = self.autocorrelation(windowed)
+        return lags[0], [-tap.float() for tap in predictor(lags)]
+
+    def autocorrelation(self, windowed: Tensor) -> list[Tensor]:
+        """Windowed frames (320, T) → lags 0..11 at 11 kHz, twelve rows (T,).
+
+        The transform of the power spectrum (Wiener-Khinchin), in double precision: a
+        band-limited signal's normal equations are nearly singular, and single rounding would
+        move the formants by tens of hertz from one machine to the next.
+        """
+        angle = _turn(self.bin[:, None] * self.sample[None], _POINTS)
+        transform = torch.cat([torch.cos(angle), torch.sin(angle)], dim=0) @ self.resampler()
+        both = transform @ windowed
+        square = both * both
+        power = square[: _POINTS // 2 + 1] + square[_POINTS // 2 + 1 :]
+        twice = torch.clamp(self.bin + 1.0, max=2.0) * torch.clamp(
+            _POINTS / 2 + 1.0 - self.bin, max=2.0
+        )
+        cosine = torch.cos(_turn(self.lag[:, None] * self.bin[None], _POINTS).double())
+        return list((cosine * (twice[None].double() / 2.0) @ power.double()).unbind(0))
+
+    def resampler(self) -> Tensor:
+        """16 kHz → band-limited 11 kHz as one matrix, (172, 320).
+
+        A sum of cosines up to bin 109 is the Dirichlet kernel:
+        ½ + sin((109 + ½)θ) / (2·sin(θ/2)), θ = 2π·(i/352 - (n + 96)/512).
+        """
+        half = (self.sample[:, None] * 16.0 - self.source) * (math.pi / (352 * 16))
+        sine = torch.sin(half)
+        same = torch.abs(sine) < 1e-6
+        ratio = torch.sin(half * (2 * _HARMONICS + 1)) / torch.where(same, 1.0, sine)
+        return (0.5 + 0.5 * torch.where(same, 2.0 * _HARMONICS + 1.0, ratio)) / 256.0
+
+
+def _turn(steps: Tensor, period: int) -> Tensor:
+    return torch.fmod(steps, float(period)) * (2 * math.pi / period)

@@ -19,6 +19,7 @@ from edge_models.training.pitch import (
     PitchPath,
     SubharmonicSum,
     nonzero_smoothed,
+    peaks_in,
     semitones,
     smoothed,
 )
@@ -27,6 +28,7 @@ from edge_models.training.spectrum import (
     SpectralBalance,
     gaussian,
     hamming,
+    hop_columns,
     overlapping_frames,
 )
 from edge_models.training.voice_quality import Perturbation
@@ -51,18 +53,23 @@ class FrontEnd(nn.Module):
 
     def forward(self, samples: Tensor) -> Tensor:
         """float32 (3200 + m + 3200,) → float32 (m // 160, 25)."""
-        windowed, power = self.short(overlapping_frames(samples, 2))
+        hops = hop_columns(samples)
+        windowed, power = self.short(overlapping_frames(hops, 2))
         balance = smoothed(self.balance(power))
-        long_windowed, long_power = self.long(overlapping_frames(samples, 6))
-        hertz, voicing = self.candidates(torch.sqrt(long_power))
-        loud = (long_windowed * long_windowed).mean(0) > QUIET_RMS * QUIET_RMS
+        _, long_power = self.long(overlapping_frames(hops, 6))
+        magnitude = torch.sqrt(long_power)
+        is_peak = peaks_in(magnitude)
+        hertz, voicing = self.candidates(magnitude, is_peak)
+        correlation = self.noise.curve(long_power)
+        # Lag 0 is 1024 times the energy of the 960 windowed samples (Parseval).
+        loud = correlation[0] > QUIET_RMS * QUIET_RMS * 1024 * 960
         pitch = self.path(hertz, voicing) * loud.float()
         formants, widths = self.formants(windowed)
-        levels = self.levels(long_power, pitch, formants)
+        levels = self.levels(magnitude, is_peak, pitch, formants)
         voice = [
             semitones(pitch)[None],
-            self.perturbation(samples, pitch),
-            self.noise(long_power, pitch)[None],
+            self.perturbation(hops, pitch),
+            self.noise(correlation, pitch)[None],
             levels[:2],
         ]
         for number in range(3):

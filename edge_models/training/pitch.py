@@ -25,9 +25,12 @@ VOICED_FROM: Final = 0.7
 FRAMES_BACK: Final = 19
 FRAMES_AHEAD: Final = 13
 QUIET_RMS: Final = 1e-3
+HEAD_BINS: Final = 24
 
 _FIRST: Final = math.floor(math.log2(50.0 / octave_scale.LOWEST_HZ) / octave_scale.STEP_OCTAVES)
 _LAST: Final = math.ceil(math.log2(1_050.0 / octave_scale.LOWEST_HZ) / octave_scale.STEP_OCTAVES)
+_MIDDLE: Final = (_FIRST + _LAST) // 2
+_REACH: Final = math.ceil(octave_scale.POINTS_PER_OCTAVE * math.log2(HARMONICS))
 
 
 def shifted(rows: Tensor, frames: int) -> Tensor:
@@ -49,37 +52,70 @@ class SubharmonicSum(nn.Module):
             weights = torch.from_numpy(block.weights).half()
             self.register_buffer(f"spline{number}", weights)
         weight = torch.from_numpy(octave_scale.auditory_weight()).float()
-        self.register_buffer("weight", weight[:, None])
-
-    def forward(self, magnitude: Tensor) -> tuple[Tensor, Tensor]:
-        """(513, T) → candidates in Hz (6, T), 0 where there is none; voicing 0..1 (6, T)."""
-        spectrum = enhanced(magnitude)
-        scaled = [
-            getattr(self, f"spline{number}").float()
-            @ spectrum[block.bin_first : block.bin_first + block.weights.shape[1]]
-            for number, block in enumerate(self.blocks)
-        ]
-        octaves = torch.relu(torch.cat(scaled, dim=0)) * self.weight
         # Hermes 1988, eq. (1): H(f) = Σ_n h^(n-1) P(n·f); a product is a shift on this scale.
-        total = octaves
-        for harmonic in range(2, HARMONICS + 1):
+        taps = torch.zeros(octave_scale.POINTS + 1)
+        for harmonic in range(1, HARMONICS + 1):
             shift = math.floor(octave_scale.POINTS_PER_OCTAVE * math.log2(harmonic))
-            part = octaves[shift:] * (COMPRESSION ** (harmonic - 1))
-            total = torch.cat([total[:-shift] + part, total[-shift:]], dim=0)
-        total = total / HARMONICS
-        average = total.mean(0, keepdim=True)
-        left, here, right = (total[_FIRST + step : _LAST + step] for step in (-1, 0, 1))
-        peaks = torch.where((left < here) & (here > right), here, torch.zeros_like(here))
+            taps[shift + 1] = COMPRESSION ** (harmonic - 1) / HARMONICS
+        self.register_buffer("weight", weight)
+        self.register_buffer("taps", taps)
+        self.register_buffer("average", torch.cumsum(taps[1:], 0) / octave_scale.POINTS)
+        self.register_buffer("point", torch.arange(octave_scale.POINTS).float())
+        self.register_buffer("head", torch.tril(torch.ones(HEAD_BINS, HEAD_BINS)))
+
+    def forward(self, magnitude: Tensor, is_peak: Tensor) -> tuple[Tensor, Tensor]:
+        """(513, T) → candidates in Hz (6, T), 0 where there is none; voicing 0..1 (6, T)."""
+        octaves = self.octaves(magnitude, is_peak)
+        average = (self.average * self.weight)[None] @ octaves
+        parts = []
+        for first, last in ((_FIRST - 1, _MIDDLE), (_MIDDLE, _LAST + 1)):
+            # A sum at point i reaches from i up to fifteen times its frequency.
+            end = min(octave_scale.POINTS, last + _REACH)
+            row, column = self.point[first:last, None], self.point[None, first:end]
+            summing = self.taps[torch.clamp(column - row + 1.0, min=0.0).long()]
+            parts.append((summing * self.weight[None, first:end]) @ octaves[first:end])
+        total = torch.cat(parts, dim=0)
+        here = total[1:-1]
+        highest = torch.nn.functional.max_pool2d(total[None, None], (3, 1), stride=1)
+        peaks = here * (here >= highest.reshape(_LAST - _FIRST, -1)).float()
         height, place = torch.topk(peaks, CANDIDATES, dim=0)
-        found = height > 0
-        place = place + _FIRST
-        below, above = torch.gather(total, 0, place - 1), torch.gather(total, 0, place + 1)
+        below, above = torch.gather(total, 0, place), torch.gather(total, 0, place + 2)
         offset, top = vertex(below, height, above)
-        octave = (place.float() + offset) * octave_scale.STEP_OCTAVES
+        octave = (place.float() + float(_FIRST) + offset) * octave_scale.STEP_OCTAVES
         hertz = octave_scale.LOWEST_HZ * torch.exp(octave * math.log(2.0))
-        found = found & (hertz >= LOWEST_HZ) & (hertz <= HIGHEST_HZ)
+        found = (height > 0) & (hertz >= LOWEST_HZ) & (hertz <= HIGHEST_HZ)
         voicing = torch.clamp(1.0 - average / torch.clamp(top, min=1e-30), min=0.0)
         return hertz * found.float(), voicing * found.float()
+
+    def octaves(self, magnitude: Tensor, is_peak: Tensor) -> Tensor:
+        """The enhanced, smoothed spectrum on the octave scale, (513, T).
+
+        Kept is what lies within two bins of a local maximum, and the rise to the first one.
+        Source: Hermes 1988, section I.B, step 2.
+        """
+        spectrum = magnitude * highest_near(is_peak, 2)
+        before = self.head @ is_peak[:HEAD_BINS]
+        rise = torch.where(before < 0.5, magnitude[:HEAD_BINS], spectrum[:HEAD_BINS])
+        low = torch.cat([rise, spectrum[HEAD_BINS : 3 * HEAD_BINS]], dim=0)
+        scaled = []
+        for number, block in enumerate(self.blocks):
+            source = low if block.bin_first < HEAD_BINS else spectrum
+            bins = source[block.bin_first : block.bin_first + block.weights.shape[1]]
+            scaled.append(getattr(self, f"spline{number}").float() @ bins)
+        return torch.relu(torch.cat(scaled, dim=0))
+
+
+def highest_near(rows: Tensor, bins: int) -> Tensor:
+    """The largest value within `bins` bins, (K, T)."""
+    pooled = torch.nn.functional.max_pool2d(
+        rows[None, None], (2 * bins + 1, 1), stride=1, padding=(bins, 0)
+    )
+    return pooled.reshape(rows.shape[0], -1)
+
+
+def peaks_in(magnitude: Tensor) -> Tensor:
+    """1 where a bin is not below its neighbours, else 0; (K, T)."""
+    return (magnitude >= highest_near(magnitude, 1)).float()
 
 
 def vertex(left: Tensor, middle: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,24 +124,6 @@ def vertex(left: Tensor, middle: Tensor, right: Tensor) -> tuple[Tensor, Tensor]
     offset = 0.5 * (right - left) / torch.clamp(bend, min=1e-20)
     offset = torch.clamp(offset, -0.5, 0.5)
     return offset, middle + 0.25 * (right - left) * offset
-
-
-def enhanced(magnitude: Tensor) -> Tensor:
-    """Only what lies within two bins of a local maximum, and the rise to the first one.
-
-    Source: Hermes 1988, section I.B, step 2.
-    """
-    inner = magnitude[1:-1]
-    peak = ((inner > magnitude[:-2]) & (inner >= magnitude[2:])).float()
-    first = (magnitude[:1] > magnitude[1:2]).float()
-    last = (magnitude[-1:] > magnitude[-2:-1]).float()
-    peak = torch.cat([first, peak, last], dim=0)
-    near = torch.nn.functional.max_pool2d(peak[None, None], (5, 1), stride=1, padding=(2, 0))
-    near = near[0, 0]
-    head = 24
-    before = torch.tril(torch.ones(head, head)) @ peak[:head]
-    rise = torch.where(before == 0, torch.ones_like(before), near[:head])
-    return magnitude * torch.cat([rise, near[head:]], dim=0)
 
 
 class PitchPath(nn.Module):

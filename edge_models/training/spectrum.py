@@ -20,9 +20,13 @@ SPECTRUM_FLOOR: Final = 1e-14
 """Power below this reads as -140 dB."""
 
 
-def overlapping_frames(samples: Tensor, blocks: int) -> Tensor:
-    """Frames of `blocks` hops, one every hop: (n,) → (blocks·160, n//160 - 5)."""
-    hops = samples[: samples.shape[0] // HOP * HOP].reshape(-1, HOP).transpose(0, 1)
+def hop_columns(samples: Tensor) -> Tensor:
+    """Whole hops side by side: (n,) → (160, n // 160)."""
+    return samples[: samples.shape[0] // HOP * HOP].reshape(-1, HOP).transpose(0, 1)
+
+
+def overlapping_frames(hops: Tensor, blocks: int) -> Tensor:
+    """Frames of `blocks` hops, one every hop: (160, H) → (blocks·160, H - 5)."""
     rows = hops.shape[1] - 5
     return torch.cat([hops[:, first : first + rows] for first in range(blocks)], dim=0)
 
@@ -40,33 +44,37 @@ class ShortTimeDft(nn.Module):
     def __init__(self, window: Tensor, points: int, columns: int) -> None:
         super().__init__()
         self.points, self.columns, self.radix = points, columns, points // columns
+        self.half = self.radix // 2 + 1
+        rows = len(window) // columns
         self.register_buffer("window", window[:, None].float())
+        # Only the counting rows are stored: what follows from them is computed when loaded.
+        self.register_buffer("first", torch.arange(self.half).float())
+        self.register_buffer("row", torch.arange(rows).float())
+        self.register_buffer("column", torch.arange(columns).float())
         bins = torch.arange(points // 2 + 1)
-        first = bins % self.radix
-        mirrored = torch.where(first > self.radix // 2, points - bins, bins)
-        self.register_buffer(
-            "bins", mirrored % self.radix * columns + mirrored // self.radix, persistent=False
-        )
+        mirrored = torch.where(bins % self.radix > self.radix // 2, points - bins, bins)
+        self.register_buffer("bins", mirrored % self.radix * columns + mirrored // self.radix)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """(L, T) → windowed frames (L, T), power spectrum (N/2+1, T)."""
         windowed = frames * self.window
-        rows, half = frames.shape[0] // self.columns, self.radix // 2 + 1
-        angle = (torch.arange(half)[:, None] * torch.arange(rows)[None, :]) % self.radix
-        angle = angle.float() * (2 * math.pi / self.radix)
-        inner = torch.stack([torch.cos(angle), -torch.sin(angle)], dim=1).reshape(2 * half, rows)
-        partial = inner @ windowed.reshape(rows, -1)
-        partial = partial.reshape(half, 2 * self.columns, -1)
-        column = torch.arange(self.columns)
-        bin_of = torch.arange(half)[:, None] + self.radix * column[None, :]
-        turn = (bin_of[:, :, None] * column[None, None, :]) % self.points
-        turn = turn.float() * (2 * math.pi / self.points)
-        cos, sin = torch.cos(turn), torch.sin(turn)
+        cos, sin = _turns(self.first[:, None] * self.row[None], self.radix)
+        inner = torch.stack([cos, -sin], dim=1).reshape(2 * self.half, -1)
+        partial = inner @ windowed.reshape(self.row.shape[0], -1)
+        partial = partial.reshape(self.half, 2 * self.columns, -1)
+        bin_of = self.first[:, None] + self.radix * self.column[None]
+        cos, sin = _turns(bin_of[:, :, None] * self.column[None, None], self.points)
         outer = torch.cat([torch.cat([cos, sin], dim=2), torch.cat([-sin, cos], dim=2)], dim=1)
         both = outer @ partial
-        square = both * both
-        power = square[:, : self.columns] + square[:, self.columns :]
-        return windowed, power.reshape(half * self.columns, -1)[self.bins]
+        square = (both * both).reshape(self.half, 2, -1)
+        power = square.sum(1).reshape(self.half * self.columns, -1)
+        return windowed, power[self.bins]
+
+
+def _turns(steps: Tensor, period: int) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of `steps` parts of a full turn of `period` parts."""
+    angle = torch.fmod(steps, float(period)) * (2 * math.pi / period)
+    return torch.cos(angle), torch.sin(angle)
 
 
 def hamming(size: int) -> Tensor:
