@@ -109,7 +109,7 @@ def open_sources(
             )
             stack.enter_context(track)
             faces = track
-        yield _sound(chosen, indicator, stop, stack, since_start_s), faces
+        yield _sound(chosen, indicator, stop, stack, started_s), faces
 
 
 def _sound(
@@ -117,16 +117,16 @@ def _sound(
     indicator: Indicator,
     stop: threading.Event,
     stack: ExitStack,
-    clock: Callable[[], float],
+    started_s: float,
 ) -> Stream:
     if isinstance(chosen.microphone, tuple):
         return recorded(chosen.microphone, indicator=indicator, pace=chosen.pace, stop=stop)
     if chosen.microphone is None:
-        return _turned_off(chosen, stop, clock)
+        return _turned_off(chosen, stop, lambda: time.monotonic() - started_s)
     from agent.portaudio import PortAudio  # loads PortAudio: only where a device is used
 
     microphone = stack.enter_context(
-        Microphone(chosen.microphone, backend=PortAudio(), indicator=indicator)
+        Microphone(chosen.microphone, backend=PortAudio(), indicator=indicator, begins_s=started_s)
     )
 
     def end_with_the_rest() -> None:

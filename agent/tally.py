@@ -27,7 +27,7 @@ FEWEST_SCORED: Final = 6
 """Scored windows (a minute of speech at least) below which a week has no band."""
 
 LEAST_GAP_S: Final = 60.0
-"""A reason that took less of a week than this is none: a lost block of 20 ms says nothing."""
+"""A reason that took less of a week than this is none: a lost block of 100 ms says nothing."""
 
 _MINUTES_FROM: Final = (1.0, 10.0, 60.0)
 _DAYS_FROM: Final = (1, 3, 5)

@@ -20,10 +20,11 @@ from edge_models.errors import Explained
 
 GROUP: Final = "sottovoce.commands"
 
-_EXTRA_OF_ROOM: Final = {
-    "sync.coordinator": "coordinator",
-    "edge_models.training": "train",
-    "edge_models.threats": "threats",
+_EVERYTHING: Final = "make setup"
+_INSTALLED_BY: Final = {
+    # The locks, without dependencies: pip alone finds no set that fits (DECISIONS.md, 2).
+    "sync.coordinator": f"{sys.executable} -m pip install --no-deps "
+    "-r deploy/requirements/coordinator.txt",
 }
 
 
@@ -83,12 +84,12 @@ def _first_line(module_name: str) -> str:
 def _say_what_is_missing(entry: EntryPoint, missing: ModuleNotFoundError) -> int:
     if missing.name is None or missing.name.split(".")[0] in ("agent", "sync", "edge_models"):
         raise missing  # a broken installation of our own, not a missing extra
-    extra = next(
-        (name for room, name in _EXTRA_OF_ROOM.items() if entry.value.startswith(room)), "dev"
+    line = next(
+        (line for room, line in _INSTALLED_BY.items() if entry.value.startswith(room)), _EVERYTHING
     )
     print(
         f"sottovoce {entry.name} needs the package '{missing.name}', which is not installed. "
-        f"Install it with: pip install 'sottovoce[{extra}]'",
+        f"In the project's folder, run: {line}",
         file=sys.stderr,
     )
     return 1

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import edge_models  # noqa: F401  (first: it turns ONNX Runtime's telemetry off)
+
 _DEFAULT = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
 

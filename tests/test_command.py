@@ -11,9 +11,7 @@ from edge_models.errors import Explained
 
 
 def _with_command(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
-    monkeypatch.setattr(
-        command, "entry_points", lambda group: [EntryPoint("probe", module, group)]
-    )
+    monkeypatch.setattr(command, "entry_points", lambda group: [EntryPoint("probe", module, group)])
 
 
 def test_help_lists_every_command_with_its_first_line_and_imports_none_of_them() -> None:
@@ -40,7 +38,7 @@ def test_a_missing_package_is_answered_with_the_line_that_installs_it(
     _with_command(monkeypatch, "sync.coordinator.serve")
     monkeypatch.setattr("importlib.import_module", absent)
     assert command.main(["probe"]) == 1
-    assert "pip install 'sottovoce[coordinator]'" in capsys.readouterr().err
+    assert "pip install --no-deps -r deploy/requirements/coordinator.txt" in capsys.readouterr().err
 
 
 def test_our_own_missing_module_is_a_bug_and_is_not_disguised(

@@ -5,6 +5,7 @@ what it wrote, sent, logged and left in memory is searched for the canary in eve
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -66,7 +67,7 @@ def test_nothing_raw_is_written_sent_or_logged(tmp_path: Path, recordings: Path)
         finished = subprocess.run(
             [strace, "-f", "--seccomp-bpf", "-xx", "-s", "4194304", "-o", str(tmp_path / "trace"),
              "-e", "trace=write,writev,pwrite64,pwritev,pwritev2,sendto,sendmsg,sendmmsg,"
-                   "vmsplice,splice,sendfile,copy_file_range,process_vm_writev",
+                   "vmsplice,splice,sendfile,copy_file_range,process_vm_writev,connect",
              *RUN, "--state", str(tmp_path / "state"), "--show", "--report-at-end",
              "--microphone", str(tmp_path / "canary.wav"), "--camera", str(clip),
              "--broker", f"{broker.host}:{broker.port}", "--page-port", "0"],
@@ -76,6 +77,11 @@ def test_nothing_raw_is_written_sent_or_logged(tmp_path: Path, recordings: Path)
             check=False,
         )  # fmt: skip
     assert finished.returncode == 0, finished.stderr.decode()
+    reached = re.findall(
+        rb'sa_family=AF_INET6?, .*?inet_\w+\(.*?"([^"]+)"', (tmp_path / "trace").read_bytes()
+    )
+    addresses = {bytes.fromhex(a.replace(b"\\x", b"").decode()) for a in reached}
+    assert addresses == {b"127.0.0.1"}, "the broker, and nobody else"
     written = traced_writes(tmp_path / "trace")
     assert b"sottovoce/v1/" in written, "the trace must see what is sent, or it proves nothing"
     haystacks = [written, finished.stdout, finished.stderr]
@@ -163,6 +169,23 @@ def test_an_exception_in_the_middle_carries_no_samples(tmp_path: Path) -> None:
     assert finished.returncode != 0
     assert Needles.of_sound(sound).count_in(finished.stdout + finished.stderr) == 0
     assert b"array(" not in finished.stderr
+
+
+def test_no_library_keeps_a_device_number_or_reports_to_its_maker(tmp_path: Path) -> None:
+    code = (
+        "from edge_models.bundle import shipped_bundle\n"
+        "import edge_models.face_mesh\n"
+        "shipped_bundle().graph('gate')"
+    )
+    kept = ("PATH", "PYTHONPATH")  # neither CI nor an opt-out of the caller's own
+    environment = {name: os.environ[name] for name in kept if name in os.environ}
+    subprocess.run(
+        [sys.executable, "-c", code],
+        env={**environment, "HOME": str(tmp_path)},
+        check=True,
+        timeout=60,
+    )
+    assert not [path.name for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_the_search_finds_what_it_is_for() -> None:
