@@ -29,7 +29,7 @@ def mean_over(values: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def percentiles(values: Tensor) -> Tensor:
-    """20th, 50th and 80th percentile, linearly interpolated, and the range of the outer two; (4,)."""
+    """20th, 50th and 80th percentile, interpolated, and the range of the outer two; (4,)."""
     ordered = torch.sort(values).values
     last = (torch.ones_like(values).sum() - 1.0)[None]
     place = torch.tensor([0.2, 0.5, 0.8]) * last
@@ -77,7 +77,7 @@ def peaks_of(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def slopes_of(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of rising, then of falling slopes per second (4,); number of peaks (1,)."""
+    """Mean and deviation of rising, then falling slopes per second (4,); peaks (1,)."""
     peaks, least = peaks_of(values)
     low, low_place = _valleys(values, peaks)
     size = torch.ones_like(values).sum()[None]

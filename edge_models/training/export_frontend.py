@@ -36,19 +36,19 @@ def export_frontend(folder: Path) -> None:
         BundleError: ONNX Runtime and torch disagree.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    torch.set_grad_enabled(False)
-    front_end, functionals = FrontEnd().eval(), Functionals().eval()
-    descriptors = _exported(
-        front_end, (_sound(300),), ["samples"], "descriptors", {"samples": ["n"]}
-    )
-    summary = _exported(
-        functionals,
-        (front_end(_sound(300)), torch.ones(300)),
-        ["descriptors", "speech"],
-        "summary",
-        {"descriptors": ["frames"], "speech": ["frames"]},
-    )
-    _check(OnnxGraph(descriptors), OnnxGraph(summary), front_end, functionals)
+    with torch.no_grad():
+        front_end, functionals = FrontEnd().eval(), Functionals().eval()
+        descriptors = _exported(
+            front_end, (_sound(300),), ["samples"], "descriptors", {"samples": ["n"]}
+        )
+        summary = _exported(
+            functionals,
+            (front_end(_sound(300)), torch.ones(300)),
+            ["descriptors", "speech"],
+            "summary",
+            {"descriptors": ["frames"], "speech": ["frames"]},
+        )
+        _check(OnnxGraph(descriptors), OnnxGraph(summary), front_end, functionals)
     (folder / "descriptors.onnx").write_bytes(descriptors)
     (folder / "functionals.onnx").write_bytes(summary)
 

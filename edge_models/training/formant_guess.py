@@ -29,7 +29,7 @@ from edge_models.training.formants import (
     Prediction,
     proposer,
 )
-from edge_models.training.spectrum import hamming, hop_columns, overlapping_frames
+from edge_models.training.spectrum import columns, hamming, overlapping_frames
 
 SECONDS_A_FILE: Final = 4
 EPOCHS: Final = 100
@@ -45,12 +45,13 @@ def coefficients(sounds: Iterable[npt.NDArray[np.float32]], seed: int) -> Floats
     rows = []
     for sound in sounds:
         heard = _roughened(sound, random)
-        frames = overlapping_frames(hop_columns(torch.from_numpy(heard)), 2) * window
+        frames = overlapping_frames(columns(torch.from_numpy(heard), 160), 2) * window
         energy, taps = prediction(frames)
-        loud = (energy > 1e-12).numpy()
-        rows.append(torch.stack(taps).numpy().T[loud].astype(np.float64))
+        loud = (energy[0] > 1e-12).numpy()
+        rows.append(taps.numpy().T[loud].astype(np.float64))
     every = np.concatenate(rows)
-    return every[random.permutation(len(every))[:MOST_FRAMES]]
+    chosen: Floats = every[random.permutation(len(every))[:MOST_FRAMES]]
+    return chosen
 
 
 def _roughened(
@@ -77,7 +78,7 @@ def lowest_roots(polynomials: Floats) -> tuple[Floats, Floats]:
     order = np.argsort(np.where(formant, hertz, np.inf), axis=1)[:, :3]
     chosen = np.take_along_axis(roots, order, axis=1)
     chosen = np.where(np.take_along_axis(formant, order, axis=1), chosen, 0.0)
-    return chosen.real, chosen.imag
+    return chosen.real.astype(np.float64), chosen.imag.astype(np.float64)
 
 
 def fit(polynomials: Floats, seed: int) -> nn.Sequential:

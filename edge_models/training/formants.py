@@ -23,7 +23,7 @@ LOWEST_HZ: Final = 50.0
 HIGHEST_HZ: Final = 5_450.0
 FORMANTS: Final = 3
 HIDDEN: Final = 96
-NEWTON_STEPS: Final = 2
+NEWTON_STEPS: Final = 1
 NEWTON_REACH: Final = 0.2
 GUESS_FILE: Final = Path(__file__).with_name("formant_guess.npz")
 
@@ -34,23 +34,21 @@ _POINTS: Final = 192
 """At least 172 samples and 11 lags, so that the circle never closes."""
 
 
-def predictor(lags: list[Tensor]) -> list[Tensor]:
-    """Levinson-Durbin: A(z) = 1 + Σ a_k z^-k, the a_k as eleven rows (T,).
+def predictor(lags: Tensor) -> Tensor:
+    """Levinson-Durbin: lags 0..11 (12, T) → A(z) = 1 + Σ a_k z^-k, the a_k as (11, T).
 
     Source: Makhoul 1975, eq. (38a)-(38e).
     """
-    error = torch.clamp(lags[0], min=1e-30)
-    taps: list[Tensor] = []
-    for order in range(1, ORDER + 1):
-        total = lags[order]
-        for tap, lag in zip(taps, reversed(lags[1:order]), strict=True):
-            total = total + tap * lag
-        reflection = -total / error
-        reflection = torch.clamp(reflection, -0.999999, 0.999999)
-        taps = [
-            tap + reflection * other for tap, other in zip(taps, reversed(taps), strict=True)
-        ] + [reflection]
+    backwards = lags.flip(0)
+    error = torch.clamp(lags[:1], min=1e-30)
+    reflection = torch.clamp(-lags[1:2] / error, -0.999999, 0.999999)
+    taps = reflection
+    for order in range(2, ORDER + 1):
         error = error * (1.0 - reflection * reflection)
+        earlier = backwards[ORDER + 1 - order : ORDER]
+        total = lags[order : order + 1] + (taps * earlier).sum(0, keepdim=True)
+        reflection = torch.clamp(-total / error, -0.999999, 0.999999)
+        taps = torch.cat([taps + reflection * taps.flip(0), reflection], dim=0)
     return taps
 
 
@@ -120,13 +118,14 @@ class Formants(nn.Module):
         found = (lowest < 1e5).float()
         return lowest * found, torch.gather(bandwidth, 0, which) * found
 
-    def roots(self, taps: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Eleven coefficients (T,) → the three lowest upper roots, real and imaginary (3, T).
+    def roots(self, taps: Tensor) -> tuple[Tensor, Tensor]:
+        """Eleven coefficients (11, T) → the three lowest upper roots, real and imaginary (3, T).
 
         A net proposes, Newton's method z - p/p' decides; a step that leaves the neighbourhood
         of the proposal would land on another root and is not taken.
         """
-        rows = torch.stack(taps, dim=0)
+        rows = taps
+        each = list(taps.split(1, dim=0))
         for layer in self.proposer:
             if isinstance(layer, nn.Linear):
                 rows = layer.weight @ rows + layer.bias[:, None]
@@ -135,7 +134,7 @@ class Formants(nn.Module):
         real, imaginary = rows[:FORMANTS], rows[FORMANTS:]
         guess_re, guess_im = real, imaginary
         for _ in range(NEWTON_STEPS):
-            value_re, value_im, slope_re, slope_im = _horner(taps, real, imaginary)
+            value_re, value_im, slope_re, slope_im = _horner(each, real, imaginary)
             norm = 1.0 / torch.clamp(slope_re * slope_re + slope_im * slope_im, min=1e-20)
             step_re = (value_re * slope_re + value_im * slope_im) * norm
             step_im = (value_im * slope_re - value_re * slope_im) * norm
@@ -156,13 +155,13 @@ class Prediction(nn.Module):
         self.register_buffer("bin", torch.arange(_POINTS // 2 + 1).float())
         self.register_buffer("lag", torch.arange(ORDER + 1).float())
 
-    def forward(self, windowed: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Windowed frames (320, T) → energy (T,) and eleven coefficients (T,)."""
+    def forward(self, windowed: Tensor) -> tuple[Tensor, Tensor]:
+        """Windowed frames (320, T) → energy (1, T) and eleven coefficients (11, T)."""
         lags = self.autocorrelation(windowed)
-        return lags[0], [-tap.float() for tap in predictor(lags)]
+        return lags[:1], -predictor(lags).float()
 
-    def autocorrelation(self, windowed: Tensor) -> list[Tensor]:
-        """Windowed frames (320, T) → lags 0..11 at 11 kHz, twelve rows (T,).
+    def autocorrelation(self, windowed: Tensor) -> Tensor:
+        """Windowed frames (320, T) → lags 0..11 at 11 kHz, double (12, T).
 
         The transform of the power spectrum (Wiener-Khinchin), in double precision: a
         band-limited signal's normal equations are nearly singular, and single rounding would
@@ -177,7 +176,7 @@ class Prediction(nn.Module):
             _POINTS / 2 + 1.0 - self.bin, max=2.0
         )
         cosine = torch.cos(_turn(self.lag[:, None] * self.bin[None], _POINTS).double())
-        return list((cosine * (twice[None].double() / 2.0) @ power.double()).unbind(0))
+        return (cosine * (twice[None].double() / 2.0)) @ power.double()
 
     def resampler(self) -> Tensor:
         """16 kHz → band-limited 11 kHz as one matrix, (172, 320).

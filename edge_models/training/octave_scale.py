@@ -10,6 +10,7 @@ Source: D. J. Hermes, J. Acoust. Soc. Am. 83(1), 1988, section I.B.
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -50,7 +51,7 @@ def spline_blocks() -> tuple[SplineBlock, ...]:
     smooth[-1] = np.eye(POINTS)[-1]
     whole = spline @ smooth
     blocks = []
-    for first, last in zip(_CUTS, _CUTS[1:], strict=False):
+    for first, last in pairwise(_CUTS):
         near = np.searchsorted(knots, points[[first, last - 1]])
         low = max(0, int(near[0]) - _KNOTS_KEPT)
         high = min(POINTS, int(near[1]) + _KNOTS_KEPT)
@@ -62,4 +63,5 @@ def auditory_weight() -> npt.NDArray[np.float64]:
     """Sensitivity along the octave scale, rising around 65 Hz; (513,). Hermes 1988, eq. (3)."""
     middle = POINTS_PER_OCTAVE * math.log2(65.0 / 50.0) - 1.0
     place = np.arange(1, POINTS + 1) - middle
-    return 0.5 + np.arctan(3.0 * place / POINTS_PER_OCTAVE) / math.pi
+    weight: npt.NDArray[np.float64] = 0.5 + np.arctan(3.0 * place / POINTS_PER_OCTAVE) / math.pi
+    return weight

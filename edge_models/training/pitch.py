@@ -1,7 +1,8 @@
 """F0 by sub-harmonic summation, its candidates joined by a short look along time.
 
-Rules it upholds: a decision at frame n depends on frames n-19 to n+13 only, so it is the same
-however the stream was windowed; without a candidate a frame is unvoiced, and silence is silent.
+Rules it upholds: a frame is decided from the six before it and the six after it only, so the
+answer is the same however the stream was windowed; without a candidate a frame is unvoiced, and
+silence is silent. Frames of 60 ms are taken every 20 ms; the rows between are interpolated.
 
 Place in the life of a frame: 60 ms spectrum → **F0 and voicing** → harmonics, HNR, jitter.
 Source: D. J. Hermes, Measurement of pitch by subharmonic summation, J. Acoust. Soc. Am. 83(1),
@@ -22,8 +23,9 @@ CANDIDATES: Final = 6
 LOWEST_HZ: Final = 55.0
 HIGHEST_HZ: Final = 1_000.0
 VOICED_FROM: Final = 0.7
-FRAMES_BACK: Final = 19
-FRAMES_AHEAD: Final = 13
+HOPS_A_FRAME: Final = 2
+FRAMES_BACK: Final = 6
+FRAMES_AHEAD: Final = 6
 QUIET_RMS: Final = 1e-3
 HEAD_BINS: Final = 24
 
@@ -129,9 +131,9 @@ def vertex(left: Tensor, middle: Tensor, right: Tensor) -> tuple[Tensor, Tensor]
 class PitchPath(nn.Module):
     """Chooses a candidate, or none, by the cheapest path through the frames around each one.
 
-    Costs: weak voicing 2·(-ln v + 4·[v < 0.7]), an unusual F0 up to 1.2, a jump of F0 by r
-    octave-like units 10·|r|, a change between voiced and unvoiced 10, staying unvoiced 1, and
-    unvoiced where some candidate is voiced 8.
+    Costs of each 10 ms: weak voicing 2·(-ln v + 4·[v < 0.7]), an unusual F0 up to 1.2, staying
+    unvoiced 1, and unvoiced where some candidate is voiced 8. Costs of a change: of F0 by r
+    (natural logarithm) 10·|r|, between voiced and unvoiced 10.
     """
 
     def forward(self, hertz: Tensor, voicing: Tensor) -> Tensor:
@@ -161,7 +163,7 @@ class PitchPath(nn.Module):
         absent = (hertz <= 0).float()
         voiced = 2.0 * likely + low + high + absent
         unvoiced = 8.0 * (voicing >= VOICED_FROM).float().amax(0, keepdim=True)
-        return torch.cat([voiced, unvoiced], dim=0)
+        return HOPS_A_FRAME * torch.cat([voiced, unvoiced], dim=0)
 
     @staticmethod
     def transition_cost(hertz: Tensor) -> Tensor:
@@ -179,7 +181,9 @@ class PitchPath(nn.Module):
         change = torch.full_like(hertz[:1], 10.0)
         to_voiced = torch.cat([voiced, change[None].expand(CANDIDATES, -1, -1)], dim=1)
         from_voiced = change.expand(CANDIDATES, -1)
-        to_unvoiced = torch.cat([from_voiced, torch.full_like(hertz[:1], 1.0)], dim=0)
+        to_unvoiced = torch.cat(
+            [from_voiced, torch.full_like(hertz[:1], 1.0 * HOPS_A_FRAME)], dim=0
+        )
         return torch.cat([to_voiced, to_unvoiced[None]], dim=0)
 
 

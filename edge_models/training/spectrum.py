@@ -20,15 +20,15 @@ SPECTRUM_FLOOR: Final = 1e-14
 """Power below this reads as -140 dB."""
 
 
-def hop_columns(samples: Tensor) -> Tensor:
-    """Whole hops side by side: (n,) → (160, n // 160)."""
-    return samples[: samples.shape[0] // HOP * HOP].reshape(-1, HOP).transpose(0, 1)
+def columns(samples: Tensor, size: int) -> Tensor:
+    """Whole stretches of `size` samples side by side: (n,) → (size, n // size)."""
+    return samples[: samples.shape[0] // size * size].reshape(-1, size).transpose(0, 1)
 
 
-def overlapping_frames(hops: Tensor, blocks: int) -> Tensor:
-    """Frames of `blocks` hops, one every hop: (160, H) → (blocks·160, H - 5)."""
-    rows = hops.shape[1] - 5
-    return torch.cat([hops[:, first : first + rows] for first in range(blocks)], dim=0)
+def overlapping_frames(stretches: Tensor, count: int) -> Tensor:
+    """Frames of `count` stretches, one a stretch: (S, N) → (count·S, N - count + 1)."""
+    rows = stretches.shape[1] - count + 1
+    return torch.cat([stretches[:, first : first + rows] for first in range(count)], dim=0)
 
 
 class ShortTimeDft(nn.Module):

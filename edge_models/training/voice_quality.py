@@ -17,7 +17,8 @@ from edge_models.training.pitch import shifted
 
 RATE_HZ: Final = 16_000.0
 BLOCK: Final = 16
-BLOCKS_A_HOP: Final = 160 // BLOCK
+STRETCH: Final = 320
+BLOCKS_A_FRAME: Final = STRETCH // BLOCK
 LEVELS: Final = 5
 """Windows of 16 to 256 samples by doubling; two of them cover any period up to 512."""
 
@@ -25,19 +26,19 @@ LEVELS: Final = 5
 class Perturbation(nn.Module):
     """Frame-level jitter (relative) and shimmer (dB)."""
 
-    def forward(self, hops: Tensor, hertz: Tensor) -> Tensor:
-        """Hops (160, H), F0 (T,) → jitter and shimmer (2, T); 0 where unvoiced."""
+    def forward(self, stretches: Tensor, hertz: Tensor) -> Tensor:
+        """Stretches (320, N), F0 (T,) → jitter and shimmer (2, T); 0 where unvoiced."""
         voiced = (hertz > 0).float()
         period = RATE_HZ / torch.clamp(hertz, min=55.0)
         steady = voiced * (shifted(voiced, -1) > 0).float()
         change = torch.abs(period - shifted(period, -1))
         jitter = steady * torch.clamp(change / period, max=1.0)
-        return torch.stack([jitter, self.shimmer(hops, period) * voiced], dim=0)
+        return torch.stack([jitter, self.shimmer(stretches, period) * voiced], dim=0)
 
     @staticmethod
-    def shimmer(hops: Tensor, period: Tensor) -> Tensor:
+    def shimmer(stretches: Tensor, period: Tensor) -> Tensor:
         """20·log10(1 + |A0 - A1| / mean(A0, A1)) of two periods' peak-to-peak sizes, (T,)."""
-        blocks = hops.reshape(BLOCKS_A_HOP, BLOCK, -1)
+        blocks = stretches.reshape(BLOCKS_A_FRAME, BLOCK, -1)
         both = torch.stack([blocks.amax(1), -blocks.amin(1)], dim=0)
         # One row for each sign, blocks in the order of time.
         line = both.transpose(1, 2).reshape(2, -1)
@@ -52,7 +53,7 @@ class Perturbation(nn.Module):
         count = torch.round(period / BLOCK)
         level = torch.clamp(torch.floor(torch.log(count + 0.01) / math.log(2.0)), 0, LEVELS - 1)
         width = torch.round(torch.exp(level * math.log(2.0)))
-        start = (torch.cumsum(torch.ones_like(period), 0) - 1.0) * BLOCKS_A_HOP
+        start = (torch.cumsum(torch.ones_like(period), 0) - 1.0) * BLOCKS_A_FRAME
         amplitudes = []
         for first in (start, start + count):
             last = first + torch.maximum(count - width, torch.zeros_like(count))
