@@ -61,7 +61,11 @@ def text() -> str:
             ("distress", Estimate(0.9, 0.8, 1.0)),
         )
     )
-    return card(made, Evaluation(figures, Platt((1, 1, 1), (0, 0, 0))), ["### Gate\n\nF1 table"])
+    return card(
+        made,
+        Evaluation(figures, Platt((1, 1, 1), (0, 0, 0))),
+        ["### Gate\n\nF1 table", "# Agreement\n\n## F0\n"],
+    )
 
 
 def test_every_figure_stands_beside_its_interval_and_baselines(text: str) -> None:
@@ -82,6 +86,7 @@ def test_the_card_says_what_it_is_not(text: str) -> None:
 
 def test_the_other_parts_tables_are_included(text: str) -> None:
     assert "### Gate\n\nF1 table" in text
+    assert "### Agreement\n\n#### F0" in text
     assert "| body.onnx | 9,876 |" in text
     assert "0.0123" in text
 

@@ -7,6 +7,7 @@ looks bad.
 Source: Mitchell et al., "Model Cards for Model Reporting", FAT* 2019, for the sections.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -77,12 +78,19 @@ def card(made: Made, evaluation: Evaluation, chapters: Sequence[str]) -> str:
                 "## Affect figures\n\n" + _figures(evaluation),
                 "## Files and runtimes\n\n" + _files(made),
                 "## Front end",
-                *(chapter.strip() for chapter in chapters),
+                *(_below_front_end(chapter) for chapter in chapters),
                 "## Limits\n\n" + _LIMITS + _unknown(made.clips),
             ]
         )
         + "\n"
     )
+
+
+def _below_front_end(chapter: str) -> str:
+    """A chapter's headings, moved so that its highest is of the third level."""
+    marks = re.findall(r"^(#+) ", chapter, re.MULTILINE)
+    deeper = "#" * max(3 - min(map(len, marks), default=3), 0)
+    return re.sub(r"^(?=#+ )", deeper, chapter, flags=re.MULTILINE).strip()
 
 
 def _how(made: Made) -> str:
