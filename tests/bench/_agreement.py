@@ -182,8 +182,10 @@ def markdown(folder: Path) -> str:
         "over the edge). Formants follow openSMILE's own reading of the band and of the",
         "polynomial, and its H1 and H2 are the second and third harmonic. The sound level is",
         "inferred from loudness and MFCC, since the descriptors carry no energy.",
-        "Nothing was fitted to these corpora, but for the net that proposes where the formants'",
-        "roots are: it was fitted on LibriSpeech train-clean-100 (libri_single) only.",
+        "The net that proposes where the formants' roots are was fitted on LibriSpeech",
+        "train-clean-100 (libri_single); the constant of the sound level and settings such as "
+        "the rule of\ninterpolation were chosen while looking at these corpora. So this table is "
+        "not a blind test.",
         "",
         "Functionals over the same clips (every row taken as speech), r over files:",
         "",
