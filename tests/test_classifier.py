@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edge_models.acoustic import AcousticFrontEnd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from edge_models.acoustic import AcousticFrontEnd
 from edge_models.assessment import Abstention
 from edge_models.baseline import Baseline
 from edge_models.bundle import shipped_bundle

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from edge_models.acoustic import AcousticFrontEnd
 
+from edge_models.acoustic import AcousticFrontEnd
 from edge_models.bundle import load_bundle, shipped_bundle, shipped_folder
 from edge_models.speech_gate import SpeechGate
 from edge_models.training import encoder, train
