@@ -4,7 +4,7 @@ VENV := .venv
 PYTHON ?= python3.11
 # Tests and benches that use ONNX Runtime directly; the agent sees to itself.
 export ORT_DISABLE_TELEMETRY := 1
-export SOTTOVOCE_DATA ?= $(wildcard ../shared/data)
+export SOTTOVOCE_DATA ?= $(abspath $(wildcard ../shared/data))
 LOCK := deploy/requirements/everything.txt
 STAMP := $(VENV)/.set-up
 

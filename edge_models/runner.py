@@ -45,6 +45,8 @@ class OnnxGraph:
         options.log_severity_level = 3
         # Arenas keep every buffer they ever needed: on a small board memory matters more.
         options.enable_cpu_mem_arena = False
+        # A second copy of every weight buys nothing at one window in ten seconds.
+        options.add_session_config_entry("session.disable_prepacking", "1")
         try:
             self._session = onnxruntime.InferenceSession(
                 model, options, providers=["CPUExecutionProvider"]

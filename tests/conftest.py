@@ -13,7 +13,7 @@ _DEFAULT = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 @pytest.fixture(scope="session")
 def recordings() -> Path:
     """The folder of real recordings; the test is skipped, by name, where there is none."""
-    folder = Path(os.environ.get("SOTTOVOCE_DATA") or _DEFAULT)
+    folder = Path(os.environ.get("SOTTOVOCE_DATA") or _DEFAULT).resolve()
     if not (folder / "MANIFEST.csv").exists():
         pytest.skip("needs the real recordings: set SOTTOVOCE_DATA to their folder")
     return folder

@@ -38,7 +38,7 @@ class Pulse:
         shutil.rmtree(runtime, ignore_errors=True)
         runtime.mkdir(mode=0o700, parents=True)
         config = self.folder / "asound.conf"
-        config.write_text("</usr/share/alsa/alsa.conf>\n" + _ALSA)
+        config.write_text(_ALSA)
         self.environment = {
             **os.environ,
             "HOME": str(self.folder),

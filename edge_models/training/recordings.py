@@ -13,7 +13,7 @@ def recordings_folder() -> Path:
         RecordingError: there is no MANIFEST.csv in it.
     """
     beside = Path(__file__).resolve().parents[3] / "shared" / "data"
-    folder = Path(os.environ.get("SOTTOVOCE_DATA") or beside)
+    folder = Path(os.environ.get("SOTTOVOCE_DATA") or beside).resolve()
     if not (folder / "MANIFEST.csv").exists():
         raise RecordingError(
             f"There are no recordings in '{folder}'.",
