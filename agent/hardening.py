@@ -6,7 +6,6 @@ that a dump of our memory holds the last seconds at most (DECISIONS.md, 7).
 """
 
 import ctypes
-import gc
 import resource
 from typing import Final
 
@@ -29,14 +28,3 @@ def harden() -> None:
         libc.mallopt(_M_PERTURB, _PATTERN)
         # Large buffers (a window is 650 kB) go back to the system, which hands out zeros.
         libc.mallopt(_M_MMAP_THRESHOLD, _MMAP_FROM_BYTES)
-
-
-def give_memory_back() -> None:
-    """Return what loading left on the heap to the system: the graphs' loaders free megabytes.
-
-    Source: malloc_trim(3).
-    """
-    gc.collect()
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "malloc_trim"):
-        libc.malloc_trim(0)

@@ -24,7 +24,7 @@ from agent.answers import Live
 from agent.config import Settings, load_settings, parse_settings
 from agent.courier import Courier
 from agent.errors import SettingError
-from agent.hardening import give_memory_back, harden
+from agent.hardening import harden
 from agent.home import Home, open_home
 from agent.pipeline import screen_stream
 from agent.records import GapRecord, WindowRecord
@@ -102,7 +102,6 @@ def _records(
 ) -> Iterator[WindowRecord | GapRecord]:
     screener = Screener(home.bundle)
     baseline = _baseline(store, home.bundle)
-    give_memory_back()
     with open_sources(chosen, indicator=indicator, stop=stop) as (stream, faces):
         now = datetime.now(UTC)
         # Recordings end now; the running week is theirs, even on a Monday morning.

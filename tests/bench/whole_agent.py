@@ -1,7 +1,8 @@
 """The whole agent, as a process: share of a core, memory, window end to score, start to sound.
 
 The microphone is PulseAudio's null sink with real speech played into it, the camera a clip of a
-face read at real pace; both go through the code that a device runs. Bytecode is warm.
+face given as a USB camera gives it (25 JPEG pictures a second); both go through the code that a
+device runs. Bytecode is warm.
 """
 
 import json
@@ -23,31 +24,45 @@ _SECONDS = 60.0
 _SETTLE_S = 15.0
 
 _LIVE = """
-import sys
+import sys, time
 from agent.hardening import harden
 harden()
-import agent.sources as sources
+import numpy as np
 from agent import camera
 from edge_models.command import main
 clip = {clip!r}
+
+
+class Webcam:
+    # A USB camera as it is: 25 JPEG pictures a second, decoded only when one is asked for.
+    def __init__(self):
+        import cv2
+        self.cv2 = cv2
+        reader = cv2.VideoCapture(clip)
+        self.pictures = []
+        while (read := reader.read())[0]:
+            self.pictures.append(cv2.imencode(".jpg", read[1])[1])
+        reader.release()
+        self.start, self.count = time.monotonic(), 0
+
+    def grab(self):
+        self.count += 1
+        time.sleep(max(0.0, self.start + self.count / 25 - time.monotonic()))
+        return True
+
+    def retrieve(self):
+        jpeg = self.pictures[self.count % len(self.pictures)]
+        return True, self.cv2.imdecode(jpeg, self.cv2.IMREAD_COLOR)
+
+    def get(self, key):
+        return 25.0 if key == self.cv2.CAP_PROP_FPS else 0.0
+
+    def release(self):
+        pass
+
+
 if clip:
-    # The live camera's own two threads, with a clip in the place of /dev/video0.
-    class Again:
-        def __init__(self):
-            self.device = camera.open_recording(__import__("pathlib").Path(clip))
-            self.start = __import__("time").monotonic(); self.count = 0
-        def __getattr__(self, name):
-            return getattr(self.device, name)
-        def grab(self):
-            import time
-            self.count += 1
-            time.sleep(max(0.0, self.start + self.count / 25 - time.monotonic()))
-            if not self.device.grab():
-                self.device.close()
-                self.device = camera.open_recording(__import__("pathlib").Path(clip))
-                return self.device.grab()
-            return True
-    camera.open_camera = lambda source: Again()
+    camera.open_camera = lambda source: camera.OpenCvDevice(Webcam())
 sys.exit(main(sys.argv[1:]))
 """
 
