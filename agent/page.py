@@ -8,16 +8,14 @@ in order, with exit code 0. (While `sottovoce run` runs, it serves the same page
 
 import argparse
 import os
-import signal
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 
 from agent.answers import Live
 from agent.config import Settings, load_settings, parse_settings
 from agent.home import open_home
 from agent.service import ParticipantPage
+from sync.stopping import stopped_by_signals
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,20 +37,10 @@ def run(arguments: argparse.Namespace) -> int:
         clock=lambda: datetime.now(UTC),
         port=home.settings.page.port,
     )
-    stop = threading.Event()
-
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        with page:
-            print(f"ready page={page.address}", flush=True)
-            print(f"Your page is at {page.address}; Ctrl-C ends it.", flush=True)
-            stop.wait()
-    finally:
-        for number, former in before.items():
-            signal.signal(number, former)
+    with stopped_by_signals() as stop, page:
+        print(f"ready page={page.address}", flush=True)
+        print(f"Your page is at {page.address}; Ctrl-C ends it.", flush=True)
+        stop.wait()
     return 0
 
 

@@ -11,11 +11,10 @@ A screening aid: it never tells whether somebody is ill.
 
 import argparse
 import os
-import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -38,6 +37,7 @@ from agent.tally import tally_of
 from edge_models.baseline import Baseline
 from edge_models.bundle import Bundle
 from sync.periods import period_end, period_of, period_start
+from sync.stopping import stopped_by_signals
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     home = open_home(settings, os.environ)
     totals = Totals()
     with ExitStack() as stack:
-        stop = stack.enter_context(_stopped_by_signals())
+        stop = stack.enter_context(stopped_by_signals())
         store = stack.enter_context(home.open_store())
         indicator = Indicator()
         courier = stack.enter_context(Courier(home))
@@ -141,22 +141,6 @@ def _page(home: Home, indicator: Indicator, courier: Courier) -> ParticipantPage
         clock=lambda: datetime.now(UTC),
         port=home.settings.page.port,
     )
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets: the window at hand is finished, then all is closed."""
-    stop = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield stop
-    finally:
-        stop.set()
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:

@@ -9,15 +9,12 @@ are up. Ctrl-C or SIGTERM ends it in order, with exit code 0.
 
 import argparse
 import re
-import signal
 import sys
 import threading
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 from edge_models.errors import Explained
@@ -30,6 +27,7 @@ from sync.endpoint import Tls
 from sync.errors import BrokerError, PolicyError
 from sync.messages import CELLS
 from sync.policy import Policy, parse_policy
+from sync.stopping import stopped_by_signals
 from sync.topics import all_reports
 from sync.transport import Subscription
 
@@ -89,9 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
     """
     policy = _policy(arguments.policy)
     state = arguments.state.expanduser()
-    stop = threading.Event()
     with ExitStack() as stack:
-        stack.callback(_on_signals(stop))
+        stop = stack.enter_context(stopped_by_signals())
         store = stack.enter_context(
             open_store(
                 state / "reports.db",
@@ -145,21 +142,6 @@ def _wait(stop: threading.Event, own: Broker | None) -> None:
                 f"The embedded broker ({own.kind}) ended by itself.",
                 "Start the coordinator again; devices keep what they could not send.",
             )
-
-
-def _on_signals(stop: threading.Event) -> Callable[[], None]:
-    """Let SIGTERM and SIGINT end us in order; returns what puts the old behaviour back."""
-
-    def asked(_signal: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    before = {number: signal.signal(number, asked) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def put_back() -> None:
-        for number, behaviour in before.items():
-            signal.signal(number, behaviour)
-
-    return put_back
 
 
 def _say(fault: Explained) -> None:
