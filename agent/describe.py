@@ -95,10 +95,10 @@ def run(arguments: argparse.Namespace) -> int:
             try:
                 pieces = _heard(screener, Path(file))
                 if arguments.window == "file":
-                    table.add(_rows(file, [_as_one(pieces)], arguments, screener, people))
+                    table.add(_rows(file, _as_one(pieces), arguments, screener, people))
                 else:
                     for piece in pieces:
-                        table.add(_rows(file, [piece], arguments, screener, people))
+                        table.add(_rows(file, piece, arguments, screener, people))
             except RecordingError as fault:
                 unreadable.append(fault)
     for failure in unreadable:
@@ -128,22 +128,21 @@ def _columns(stage: str, screener: Screener) -> list[str]:
 
 def _rows(
     file: str,
-    pieces: list[_Piece],
+    piece: _Piece,
     arguments: argparse.Namespace,
     screener: Screener,
     people: _People,
 ) -> Iterator[Row]:
-    for piece in pieces:
-        if arguments.stage == "descriptors":
-            for row, values in enumerate(piece.heard.descriptors[:, : len(DESCRIPTOR_NAMES)]):
-                start_s = piece.start_s + row * _HOP_S
-                yield [file, start_s, start_s + _FRAME_S, *map(float, values)]
-            continue
-        judged, baseline = screener.judge(
-            piece.heard, people.baseline(file), alone=None, short=arguments.window == "file"
-        )
-        people.keep(file, baseline)
-        yield [file, piece.start_s, piece.end_s, *_numbers(judged, arguments.stage, screener)]
+    if arguments.stage == "descriptors":
+        for row, values in enumerate(piece.heard.descriptors):
+            start_s = piece.start_s + row * _HOP_S
+            yield [file, start_s, start_s + _FRAME_S, *map(float, values)]
+        return
+    judged, baseline = screener.judge(
+        piece.heard, people.baseline(file), alone=None, short=arguments.window == "file"
+    )
+    people.keep(file, baseline)
+    yield [file, piece.start_s, piece.end_s, *_numbers(judged, arguments.stage, screener)]
 
 
 def _numbers(judged: Judged, stage: str, screener: Screener) -> list[float | bool]:

@@ -28,7 +28,7 @@ _ROWS_PER_S: Final = SAMPLE_RATE_HZ / HOP_SAMPLES
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Heard:
-    """What is left of a window's sound: `descriptors` float32 (T, 26), `speech` bool (T,)."""
+    """What is left of a window's sound: `descriptors` float32 (T, 25), `speech` bool (T,)."""
 
     descriptors: npt.NDArray[np.float32]
     speech: npt.NDArray[np.bool_]

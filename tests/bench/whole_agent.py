@@ -6,7 +6,6 @@ device runs. Bytecode is warm.
 """
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -196,8 +195,3 @@ def _first_sound_s() -> float:
             assert match is not None, ran.stderr
             found.append(float(match.group(1)) - began)
     return sorted(found)[1]
-
-
-if __name__ == "__main__":
-    for figure in measure():
-        print(figure, os.getpid())
