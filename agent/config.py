@@ -5,6 +5,7 @@ One name per thing: the key here is the field in the code and the word on the co
 
 import difflib
 import tomllib
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -104,6 +105,22 @@ def load_settings(path: Path | None) -> Settings:
             "Compare it with deploy/sottovoce.toml.",
         ) from fault
     return parse_settings(found, str(path))
+
+
+def settings_said(path: Path | None, said: Mapping[str, object]) -> Settings:
+    """The settings file with the command line's words over it; None is a word not said.
+
+    Keys are as in messages: `state`, `page.port`. Raises as `load_settings`.
+    """
+    found = load_settings(path).model_dump()
+    for key, value in said.items():
+        *sections, name = key.split(".")
+        place = found
+        for section in sections:
+            place = place[section]
+        if value is not None:
+            place[name] = value
+    return parse_settings(found, "the command line")
 
 
 def parse_settings(found: dict[str, Any], origin: str) -> Settings:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agent.answers import Live
-from agent.config import Settings, load_settings, parse_settings
+from agent.config import settings_said
 from agent.home import open_home
 from agent.service import ParticipantPage
 from sync.stopping import stopped_by_signals
@@ -28,7 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop."""
-    home = open_home(_settings(arguments), os.environ)
+    said = {
+        "state": arguments.state and str(arguments.state),
+        "study": arguments.study,
+        "page.port": arguments.port,
+    }
+    home = open_home(settings_said(arguments.config, said), os.environ)
     page = ParticipantPage(
         home.open_store,
         home.study,
@@ -42,15 +47,3 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"Your page is at {page.address}; Ctrl-C ends it.", flush=True)
         stop.wait()
     return 0
-
-
-def _settings(arguments: argparse.Namespace) -> Settings:
-    """The settings file, and what the command line says over it."""
-    said = load_settings(arguments.config).model_dump()
-    if arguments.state is not None:
-        said["state"] = str(arguments.state)
-    if arguments.study is not None:
-        said["study"] = arguments.study
-    if arguments.port is not None:
-        said["page"]["port"] = arguments.port
-    return parse_settings(said, "the command line")

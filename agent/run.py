@@ -20,7 +20,7 @@ from pathlib import Path
 
 from agent.account import Account
 from agent.answers import Live
-from agent.config import Settings, load_settings, parse_settings
+from agent.config import Settings, settings_said
 from agent.courier import Courier
 from agent.errors import SettingError
 from agent.hardening import harden
@@ -145,23 +145,20 @@ def _page(home: Home, indicator: Indicator, courier: Courier) -> ParticipantPage
 
 def _settings(arguments: argparse.Namespace) -> Settings:
     """The settings file with the command line's words over it."""
-    found = load_settings(arguments.config).model_dump()
-    if arguments.state is not None:
-        found["state"] = arguments.state
-    if arguments.study is not None:
-        found["study"] = arguments.study
-    if arguments.camera is not None:
-        found["camera"]["device"] = arguments.camera
-    if arguments.page_port is not None:
-        found["page"]["port"] = arguments.page_port
+    said: dict[str, object] = {
+        "state": arguments.state,
+        "study": arguments.study,
+        "camera.device": arguments.camera,
+        "page.port": arguments.page_port,
+    }
     if arguments.broker is not None:
         host, _, port = arguments.broker.rpartition(":")
         if not host or not port.isdecimal():
             raise SettingError(
                 f"'{arguments.broker}' is not a broker's address.", "Give HOST:PORT."
             )
-        found["broker"].update(host=host, port=int(port))
-    return parse_settings(found, "the command line")
+        said |= {"broker.host": host, "broker.port": int(port)}
+    return settings_said(arguments.config, said)
 
 
 def _account(home: Home, store: Store, totals: Totals) -> Account:
