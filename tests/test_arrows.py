@@ -36,8 +36,15 @@ ONE_PLACE = {
     "uvicorn": {"sync.coordinator.service"},
     # database: one on the device, one at the coordinator
     "sqlite3": {"agent.rows", "sync.coordinator.store"},
-    # cryptography: the record cipher, and where its key comes from
-    "cryptography": {"agent.cipher", "agent.keys"},
+    # cryptography: record cipher and its key, signatures, certificates, masks
+    "cryptography": {
+        "agent.cipher",
+        "agent.keys",
+        "sync.identity",
+        "sync.coordinator.authority",
+        "sync.secure_sum.channel",
+        "sync.secure_sum.masks",
+    },
     # accounting
     "dp_accounting": {"sync.coordinator.accounting"},
 }
