@@ -7,6 +7,8 @@
         ├── BudgetExhausted         the promise: this release would exceed the person's budget
         │   └── PeriodSpent         the promise: a period is reported and paid for once
         ├── ProtocolError           the other side: a message that breaks the protocol
+        │   └── OutOfTurn           the other side: a message of a round that is not due yet
+        ├── RoundRefused            the promise: a round that this device won't be part of
         ├── BrokerError             the world: a broker that is absent, refuses or drops
         ├── UnknownPeriod           the page's reader: no such week (coordinator/answers)
         ├── PageError               the setting: the page can't be served (coordinator/service)
@@ -40,6 +42,14 @@ class PeriodSpent(BudgetExhausted):
 
 class ProtocolError(SyncError):
     """Bytes from the other side that are not a valid message."""
+
+
+class OutOfTurn(ProtocolError):
+    """A message of a round that came before the one that it builds on; keep it until then."""
+
+
+class RoundRefused(SyncError):
+    """The device refuses: terms or a step of a round that it won't be part of."""
 
 
 class BrokerError(SyncError):
