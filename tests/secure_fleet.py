@@ -8,7 +8,15 @@ from fractions import Fraction
 
 import numpy as np
 
-from sync.identity import COORDINATOR, Credential, Identity, Role, issue_credential, public_key
+from sync.identity import (
+    COORDINATOR,
+    Acquaintances,
+    Credential,
+    Identity,
+    Role,
+    issue_credential,
+    public_key,
+)
 from sync.secure_sum.device import Ended, Member, Ready, hear, join, masked
 from sync.secure_sum.masks import Vector
 from sync.secure_sum.saved import restored, saved
@@ -94,6 +102,7 @@ class Fleet:
 
     def __post_init__(self) -> None:
         self.coordinator = coordinator_identity()
+        self.acquaintances = Acquaintances(STUDY, AUTHORITY)  # one for all: faster tests
         self.gathering = Gathering(
             self.terms, self.coordinator, authority=AUTHORITY, seed=self.seed
         )
@@ -128,7 +137,7 @@ class Fleet:
                 self.members[name],
                 payload,
                 self.identities[name],
-                authority=AUTHORITY,
+                acquaintances=self.acquaintances,
                 now=NOW,
                 random_bytes=seeded_bytes(int.from_bytes(name[:4], "big")),
             )

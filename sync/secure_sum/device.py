@@ -28,7 +28,7 @@ from typing import Final
 
 from edge_models.errors import ContractError
 from sync.errors import OutOfTurn, ProtocolError, RoundRefused
-from sync.identity import Credential, Identity, Role
+from sync.identity import Acquaintances, Credential, Identity, Role
 from sync.secure_sum import wire
 from sync.secure_sum.channel import (
     CONFIRMATION_BYTES,
@@ -184,14 +184,14 @@ def hear(
     payload: bytes,
     identity: Identity,
     *,
-    authority: bytes,
+    acquaintances: Acquaintances,
     now: int,
     random_bytes: RandomBytes,
 ) -> Answer:
     """What a member makes of a message from the coordinator.
 
-    `authority` is the study's public key, `now` in seconds since 1970. Hearing the same message
-    again changes nothing.
+    `acquaintances` checks neighbours' credentials and remembers them; `now` in seconds since 1970.
+    Hearing the same message again changes nothing.
 
     Raises:
         ProtocolError: the bytes are no message of this round, or anybody could have made them.
@@ -206,7 +206,7 @@ def hear(
     try:
         match member, step:
             case Joined(), Step.ROSTER:
-                after, said = _share(member, body, identity, authority, now, random_bytes)
+                after, said = _share(member, body, identity, acquaintances, now, random_bytes)
             case Shared(), Step.INBOX:
                 after, said = _hold(member, body), None
             case Masked(), Step.SURVIVORS:
@@ -261,13 +261,13 @@ def _share(
     member: Joined,
     body: bytes,
     identity: Identity,
-    authority: bytes,
+    acquaintances: Acquaintances,
     now: int,
     random_bytes: RandomBytes,
 ) -> Answer:
     seat = member.seat
-    terms = seat.terms
-    roster, adverts = wire.parse_roster(body, terms.digest, seat.coordinator_key)
+    terms, terms_digest = seat.terms, seat.terms.digest
+    roster, adverts = wire.parse_roster(body, terms_digest, seat.coordinator_key)
     members = len(roster.leaves)
     if hashlib.sha256(roster.seed).hexdigest() != terms.seed_commitment:
         raise _wrong("The coordinator changed the seed that it had committed to.")
@@ -285,9 +285,9 @@ def _share(
             "If you use one device only, tell the study: somebody may have copied it.",
         )
     index = roster.leaves.index(own)
-    terms_roster = roster.digest(terms.digest)
+    roster_digest = roster.digest(terms_digest)
     hood = neighbourhood(members)
-    near = neighbours_of(index, ring(roster.seed, terms_roster, members), hood.degree)
+    near = neighbours_of(index, ring(roster.seed, roster_digest, members), hood.degree)
     channel = Agreement(seat.channel_private)
     neighbours, names = [], {identity.credential.name}
     parts = wire.equal_parts(adverts, len(near), wire.ADVERT_BYTES)
@@ -295,8 +295,8 @@ def _share(
         if hashlib.sha256(part).digest() != roster.leaves[place]:
             raise ProtocolError("A neighbour's keys are not those of the roster.")
         advert = wire.parse_advert(part)
-        advert.credential.check(study=terms.study, authority=authority, role=Role.DEVICE, now=now)
-        advert.check(terms.digest)
+        acquaintances.check(advert.credential, Role.DEVICE, now)
+        advert.check(terms_digest)
         if advert.credential.name in names:
             raise _wrong("The coordinator lists a person twice.")
         names.add(advert.credential.name)
@@ -310,15 +310,15 @@ def _share(
     )
     ciphertexts = [
         sealed(
-            derived(neighbour.channel, terms_roster, "share", index, neighbour.index),
+            derived(neighbour.channel, roster_digest, "share", index, neighbour.index),
             b"".join(share),
-            terms_roster,
+            roster_digest,
         )
         for neighbour, share in zip(neighbours, shares, strict=True)
     ]
     said = seed_commitment(own_seed) + b"".join(ciphertexts)
-    place_ = Place(index, members, terms_roster, own_seed, tuple(neighbours))
-    after = Shared(seat, place_, member.heard)
+    sits = Place(index, members, roster_digest, own_seed, tuple(neighbours))
+    after = Shared(seat, sits, member.heard)
     return after, wire.signed(identity, seat.round_id, Step.SHARES, said)
 
 
