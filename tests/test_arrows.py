@@ -35,7 +35,7 @@ ONE_PLACE = {
     "starlette": {"sync.coordinator.service"},
     "uvicorn": {"sync.coordinator.service"},
     # database: one on the device, one at the coordinator
-    "sqlite3": {"agent.rows", "sync.coordinator.store"},
+    "sqlite3": {"agent.rows", "sync.coordinator.store", "sync.coordinator.round_book"},
     # cryptography: record cipher and its key, signatures, certificates, masks
     "cryptography": {
         "agent.cipher",
@@ -185,10 +185,10 @@ def test_each_library_is_named_in_its_place_only(library: str) -> None:
     assert named <= ONE_PLACE[library]
 
 
-def test_each_room_has_one_database_module() -> None:
-    for room in ("agent", "sync"):
-        using = [m for m in MODULES if within(m, room) and "sqlite3" in libraries(m)]
-        assert len(using) <= 1
+def test_the_device_has_one_database_module_and_sync_none_outside_the_coordinator() -> None:
+    using = [module for module in MODULES if "sqlite3" in libraries(module)]
+    assert [module for module in using if within(module, "agent")] == ["agent.rows"]
+    assert all(within(module, "agent", "sync.coordinator") for module in using)
 
 
 def test_the_device_reaches_the_network_through_the_transport_only() -> None:

@@ -115,6 +115,11 @@ class Gathering:
         return None if self.result is not None else _AWAITED[self._open_step]
 
     @property
+    def step_number(self) -> int:
+        """Which of the terms' five deadlines the step at hand has: 0 to 4."""
+        return self._open_step
+
+    @property
     def answered(self) -> int:
         """How many have, in this step."""
         return len(self._answers())
