@@ -7,17 +7,19 @@ was recorded stays, whatever the disk does; what is forgotten is overwritten.
 
 In clear: how many records there are, in which order, and a day number shifted by a secret of the
 key (retention and reading by time need it). A thief sees that some days have more windows than
-others, but no date, time, feature, score, study or report. What encryption can't show: that a
-whole older copy of the file was put back, or that windows and gaps were cut out of it.
+others, but no date, time, feature, score, study or report. That a whole older copy of the file was
+put back shows in the ledger's anchor (`agent.anchor`); that windows and gaps were cut out does not.
 
 Place in the life of a record: screening → codec → cipher → **here** → tally, the person's page.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
+from agent.anchor import Anchor, Mark, anchor_is_gone, must_reach
 from agent.cipher import Cipher
 from agent.codec import (
     Outgoing,
@@ -36,8 +38,9 @@ from agent.errors import DamagedRecord, KeyMismatch, StoreError
 from agent.keys import Purpose, sub_key
 from agent.records import GapRecord, WindowRecord
 from agent.rows import Row, Rows, Table
-from sync.budget import Ledger
-from sync.errors import PeriodSpent
+from sync.budget import Ledger, already_paid
+from sync.errors import LedgerRefused
+from sync.ledger_head import LedgerHead, LedgerNotice, head_of, heed
 from sync.messages import new_pseudonym
 
 Record = TypeVar("Record", WindowRecord, GapRecord)
@@ -45,6 +48,8 @@ OnDamage = Callable[[DamagedRecord], None]
 RandomBytes = Callable[[int], bytes]
 
 _CANARY: Final = b"sottovoce store 1"
+ANCHOR_FOLDER: Final = "anchor"
+"""Where the ledger's anchor lies, beside the store, unless it is told otherwise."""
 _FIRST_DAY: Final = date(1970, 1, 1)
 _NO_DAY: Final = 0
 _SHIFT_BYTES: Final = 4
@@ -60,15 +65,19 @@ _NAMES: Final[dict[Table, str]] = {
 class Store:
     """One thread's connection to the encrypted store; a context manager.
 
-    Several may be open at once, in threads and processes. `key` is the device's, 32 bytes.
+    Several may be open at once, in threads and processes. `key` is the device's, 32 bytes;
+    `anchor_folder` holds the ledger's anchor, best where no backup of the store reaches.
 
     Raises:
         KeyMismatch: the store was made with another key; nothing in it was changed.
         StoreError: it can't be opened, is damaged, or is of another version.
     """
 
-    def __init__(self, path: Path, key: bytes) -> None:
+    def __init__(self, path: Path, key: bytes, anchor_folder: Path | None = None) -> None:
         self._cipher = Cipher(sub_key(key, Purpose.STORE))
+        self._chain_start = sub_key(key, Purpose.LEDGER)
+        self._anchor_folder = anchor_folder or path.parent / ANCHOR_FOLDER
+        self._anchor = Anchor(self._anchor_folder, sub_key(key, Purpose.ANCHOR))
         shift = sub_key(key, Purpose.VEIL)[:_SHIFT_BYTES]
         self._shift = int.from_bytes(shift, "big")
         self._rows = Rows(path)
@@ -205,46 +214,128 @@ class Store:
             return drawn
 
     def ledger(self) -> Ledger:
-        """What this device's reports have spent, in all studies together.
+        """What this device's releases have spent, in all studies together.
+
+        Whether that is all that was ever spent, `check_ledger` says.
 
         Raises:
             StoreError: a spend is missing or can't be read; then nothing more may be released.
-            PeriodSpent: a period is in it twice.
+            PeriodSpent: a subject is in it twice.
         """
-        spends = [decode_spend(self._opened("spends", row)) for row in self._rows.rows("spends")]
-        if self._single("spends") != _count(len(spends)):
+        kept = [decode_spend(self._opened("spends", row)) for row in self._rows.rows("spends")]
+        ledger = Ledger.of(spend for spend, _ in kept)
+        chain = ledger.chain(self._chain_start)[1:]
+        fits = all(digest in (None, link) for (_, digest), link in zip(kept, chain, strict=True))
+        if not fits or self._single("spends") != _count(len(kept)):
             raise StoreError(
                 "The privacy ledger is not whole: it was altered from outside.",
                 "No report is made from it. Put the store back from a backup.",
             )
-        return Ledger.of(spends)
+        return ledger
 
-    def commit_release(self, sealed: bytes, charged: Ledger, made_at: datetime) -> None:
-        """Keep a sealed report and its price (the last of `charged`) in one transaction.
+    def check_ledger(self) -> Ledger:
+        """The ledger, if it is all that this device has spent; its anchor then stands at its end.
 
-        `charged` must be the stored ledger and one more spend, so that two processes can't both
-        spend what is left.
+        Nothing is released, and nothing that waits is sent, before this has returned.
 
         Raises:
-            PeriodSpent: the period was paid for meanwhile; nothing was kept.
-            StoreError: another report was made meanwhile, or it could not be kept; throw it away.
+            LedgerRefused: it is older than the anchor or the study know, or was altered.
+            StoreError: the ledger or its anchor can't be read or written.
+        """
+        with self._rows.transaction():
+            return self._checked()
+
+    def refusal(self) -> LedgerRefused | None:
+        """Why nothing is released from this ledger, None where nothing speaks against it.
+
+        Raises:
+            StoreError: the ledger or its anchor can't be read.
+        """
+        try:
+            mark = self._anchor.read()  # first: the store is never behind it
+            self._judge(mark, self.ledger())
+        except LedgerRefused as refused:
+            return refused
+        return None
+
+    def ledger_head(self, study: str, pseudonym: str) -> LedgerHead:
+        """What is said of the ledger to a study; raises as `ledger`."""
+        return head_of(self.ledger(), self._chain_start, study=study, pseudonym=pseudonym)
+
+    def heed(self, notice: LedgerNotice) -> None:
+        """Compare the ledger with what a study has seen of it; for good, if they don't fit.
+
+        Raises:
+            LedgerRefused: the study has seen what this ledger does not hold; so it stays.
+            StoreError: the ledger can't be read, or the refusal not be kept.
+        """
+        with self._rows.transaction():
+            try:
+                heed(notice, self.ledger(), self._chain_start)
+                return
+            except LedgerRefused as refused:
+                refusal = refused
+                self._set_single("halted", encode_single(refused.cause, refused.remedy.encode()))
+        raise refusal
+
+    def _judge(self, mark: Mark | None, ledger: Ledger) -> None:
+        halted = self._single("halted")
+        if halted is not None:
+            cause, remedy = decode_single(halted)
+            raise LedgerRefused(cause, remedy.decode("utf-8", "replace"))
+        if mark is not None:
+            must_reach(mark, ledger.chain(self._chain_start))
+        elif self._single("anchored") is not None:
+            raise anchor_is_gone(self._anchor_folder)
+
+    def _checked(self) -> Ledger:
+        """`check_ledger`, inside a transaction that has spent nothing yet."""
+        mark, ledger = self._anchor.read(), self.ledger()
+        self._judge(mark, ledger)
+        count = len(ledger.spends)
+        if mark is None or mark.count < count:
+            self._anchor.move(Mark(count, ledger.chain(self._chain_start)[-1]))
+        if self._single("anchored") is None:
+            self._set_single("anchored", b"")
+        return ledger
+
+    @contextmanager
+    def spending(self, charged: Ledger) -> Iterator[Rows]:
+        """Keep a price (the last of `charged`) and all that the body keeps, in one transaction.
+
+        `charged` must be the stored ledger and one more spend, so that two processes can't both
+        spend what is left. When the context has ended the anchor has moved, too, and what was
+        paid for may be sent; if it raises, nothing is sent before `check_ledger` has returned.
+
+        Raises:
+            PeriodSpent: the subject was paid for meanwhile; nothing was kept.
+            LedgerRefused: as `check_ledger`; nothing was kept.
+            StoreError: another release was made meanwhile, or it could not be kept; throw it away.
         """
         *before, spend = charged.spends
         with self._rows.transaction() as rows:
-            ledger = self.ledger()
-            if spend.period in ledger.periods:
-                raise PeriodSpent(
-                    f"The report for {spend.period} has already been made and paid for.",
-                    "Send the stored report again instead: a retry costs nothing.",
-                )
+            ledger = self._checked()
+            if spend.subject in ledger.subjects(spend.purpose):
+                raise already_paid(spend)
             if ledger.spends != tuple(before):
                 raise StoreError(
                     "Another program made a report meanwhile.",
                     "Nothing was spent for this one; it is made anew next time.",
                 )
             self._set_single("spends", _count(len(charged.spends)))
-            self._add("spends", _NO_DAY, encode_spend(spend))
-            outgoing = Outgoing(rows.next_number("outbox"), spend.period, made_at, None, sealed)
+            digest = charged.chain(self._chain_start)[-1]
+            self._add("spends", _NO_DAY, encode_spend(spend, digest))
+            yield rows
+        self.check_ledger()
+
+    def commit_release(self, sealed: bytes, charged: Ledger, made_at: datetime) -> None:
+        """Keep a sealed report and its price (the last of `charged`) in one transaction.
+
+        Raises as `spending`.
+        """
+        with self.spending(charged) as rows:
+            period = charged.spends[-1].subject
+            outgoing = Outgoing(rows.next_number("outbox"), period, made_at, None, sealed)
             self._add("outbox", _NO_DAY, encode_outgoing(outgoing))
 
     def outgoing(self, on_damage: OnDamage | None = None) -> list[Outgoing]:
