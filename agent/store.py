@@ -13,7 +13,8 @@ put back shows in the ledger's anchor (`agent.anchor`); that windows and gaps we
 Place in the life of a record: screening → codec → cipher → **here** → tally, the person's page.
 """
 
-from collections.abc import Callable, Iterator
+import hmac
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -52,6 +53,7 @@ ANCHOR_FOLDER: Final = "anchor"
 """Where the ledger's anchor lies, beside the store, unless it is told otherwise."""
 _FIRST_DAY: Final = date(1970, 1, 1)
 _NO_DAY: Final = 0
+_ROUND: Final = "round/"
 _SHIFT_BYTES: Final = 4
 _NAMES: Final[dict[Table, str]] = {
     "windows": "window",
@@ -80,6 +82,7 @@ class Store:
         self._anchor = Anchor(self._anchor_folder, sub_key(key, Purpose.ANCHOR))
         shift = sub_key(key, Purpose.VEIL)[:_SHIFT_BYTES]
         self._shift = int.from_bytes(shift, "big")
+        self._veil = sub_key(key, Purpose.VEIL)
         self._rows = Rows(path)
         try:
             if self._rows.is_new:
@@ -337,6 +340,46 @@ class Store:
             period = charged.spends[-1].subject
             outgoing = Outgoing(rows.next_number("outbox"), period, made_at, None, sealed)
             self._add("outbox", _NO_DAY, encode_outgoing(outgoing))
+
+    def part(self, round_id: str) -> bytes | None:
+        """What is kept of a round, None if it was never heard of; raises as `ledger`."""
+        kept = self._single(self._veiled(round_id))
+        return None if kept is None else decode_single(kept)[1]
+
+    def parts(self) -> list[tuple[str, bytes]]:
+        """Everything that is kept of rounds, by their ids; raises as `ledger`."""
+        names = self._rows.single_names(_ROUND)
+        found = (self._single(name) for name in names)
+        return [decode_single(kept) for kept in found if kept is not None]
+
+    def keep_part(
+        self,
+        round_id: str,
+        part: bytes | None,
+        made_at: datetime,
+        *,
+        sealed: Sequence[bytes] = (),
+        charged: Ledger | None = None,
+    ) -> None:
+        """Replace what is kept of a round (None: forget it), with what it says and costs.
+
+        All in one transaction. Raises as `spending`.
+        """
+        spends = self._rows.transaction() if charged is None else self.spending(charged)
+        with spends as rows:
+            if part is None:
+                rows.delete_single(self._veiled(round_id))
+            else:
+                self._set_single(self._veiled(round_id), encode_single(round_id, part))
+            for message in sealed:
+                number = rows.next_number("outbox")
+                label = f"{_ROUND}{round_id}"
+                self._add("outbox", _NO_DAY, encode_outgoing(
+                    Outgoing(number, label, made_at, None, message)))  # fmt: skip
+
+    def _veiled(self, round_id: str) -> str:
+        """A name that doesn't tell a thief which round it was."""
+        return _ROUND + hmac.digest(self._veil, round_id.encode(), "sha256").hex()[:32]
 
     def outgoing(self, on_damage: OnDamage | None = None) -> list[Outgoing]:
         """Every report that was made, sent or waiting, oldest first; raises as `windows`."""
