@@ -169,6 +169,18 @@ class RoundBook:
             ).fetchall()
         return (Said(*row) for row in found)
 
+    def closings(self, round_id: str) -> int:
+        """How many steps of a running round have been closed.
+
+        Raises:
+            RoundBookError: the book can't be read.
+        """
+        with self._transaction() as rows:
+            (found,) = rows.execute(
+                "SELECT count(*) FROM said WHERE round = ? AND name IS NULL", (round_id,)
+            ).fetchone()
+        return int(found)
+
     def wish(self, wish: Wish) -> None:
         """Ask the running coordinator for a round.
 
