@@ -26,13 +26,18 @@ from sync.envelope import faults
 from sync.errors import DoorError
 from sync.messages import CELLS, HISTOGRAMS, VERSION, Report, first_cells
 from sync.noise import RandBelow, discrete_gaussian
+from sync.parcels import Kind, Parcel, frames_of
 from sync.policy import Policy
-from sync.topics import report_topic
+from sync.secure_sum.terms import STEPS
+from sync.topics import UpTopic, report_topic
 
 _DOOR: Final = secrets.token_bytes(32)  # this process's own: marks what went through release
 _MARK_BYTES: Final = 32
 _SEAL_PURPOSE: Final = b"sottovoce/outbox/seal/1"
 _LENGTH_BYTES: Final = 2
+_UNSENSED: Final = (Kind.ROUND, Kind.STATUS, Kind.RESEND)
+_STEP_AT: Final = 32  # in a ROUND's content: after the round's id
+_UNSENSED_STEPS: Final = tuple(n for n, step in enumerate(STEPS, start=1) if step != "mask")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,8 @@ class Counts:
 class Released:
     """A message that went through the door: its `topic` and `payload`, for good.
 
-    Made by `release_report` and `Seal.reopen` only. Two are equal when both parts are.
+    Made by `release_report`, `release_protocol` and `Seal.reopen` only. Two are equal when both
+    parts are.
     """
 
     __slots__ = ("_mark", "_payload", "_topic")
@@ -246,6 +252,29 @@ def release_report(
     except ValidationError as fault:
         raise ContractError(f"A report can't be made: {faults(fault)}.") from None
     return Released(_DOOR, topic, report.to_bytes()), spend, charged
+
+
+def release_protocol(parcel: Parcel, topic: UpTopic) -> tuple[Released, ...]:
+    """The frames of a parcel that holds nothing sensed, in order: it costs no budget.
+
+    That is a device's status, a question for missing frames, and each step of a round (numbered
+    from 1 in the order of `STEPS`) but the masked vector: keys and shares are random numbers, and
+    whether a device takes part is public. Each frame can be sealed, and sent again as it is.
+
+    Raises:
+        DoorError: a parcel of this kind or step may hold something sensed.
+    """
+    step = parcel.content[_STEP_AT : _STEP_AT + 1]
+    if parcel.kind not in _UNSENSED or (
+        parcel.kind is Kind.ROUND and (not step or step[0] not in _UNSENSED_STEPS)
+    ):
+        raise _not_released(f"a parcel of kind {parcel.kind.name} may hold something sensed")
+    return _released_frames(parcel, topic)
+
+
+def _released_frames(parcel: Parcel, topic: UpTopic) -> tuple[Released, ...]:
+    """What every release of a parcel ends with; whoever calls has charged for what it holds."""
+    return tuple(Released(_DOOR, str(topic), frame) for frame in frames_of(parcel))
 
 
 def _joined(topic: str, payload: bytes) -> bytes:
