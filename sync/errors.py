@@ -8,6 +8,11 @@
         │   └── PeriodSpent         the promise: a period is reported and paid for once
         ├── ProtocolError           the other side: a message that breaks the protocol
         ├── BrokerError             the world: a broker that is absent, refuses or drops
+        │   └── Revoked             the study: it took this device's certificate back
+        ├── DeskError               the world: a study's enrolment desk that can't be reached
+        ├── InviteRefused           the study: it does not take this invite, and says why
+        ├── StudyError              the setting: a study's own files (its keys, its options)
+        ├── MembersError            the world: members can't be kept (coordinator/members)
         ├── UnknownPeriod           the page's reader: no such week (coordinator/answers)
         ├── PageError               the setting: the page can't be served (coordinator/service)
         └── ReportStoreError        the world: reports can't be kept (coordinator/store)
@@ -44,3 +49,19 @@ class ProtocolError(SyncError):
 
 class BrokerError(SyncError):
     """The broker can't be reached, refuses us, or went away."""
+
+
+class Revoked(BrokerError):
+    """The study has taken this device's certificate back; trying again would not help."""
+
+
+class DeskError(SyncError):
+    """The study's enrolment desk can't be reached, is not the study's, or went away."""
+
+
+class InviteRefused(SyncError):
+    """The study does not take this invite; the cause is the study's own, and signed."""
+
+
+class StudyError(SyncError):
+    """A study's own files are missing, readable by others, damaged, or there already."""
