@@ -141,13 +141,16 @@ def _linked(endpoint: Endpoint, client_id: str, session_s: int, timeout_s: float
     """A connection in MQTT 5, or in 3.1.1 where the broker knows no other.
 
     An old broker may stumble over the properties of MQTT 5 and never answer (amqtt waits for
-    more); so a session, which needs them, is preceded by a question that has none.
+    more); so a session, which needs them, is preceded by a question that has none. Not with TLS:
+    a study's broker takes the client id from the certificate, and the question would end the
+    session that it is about.
     """
+    asks = bool(session_s) and endpoint.tls is None
     try:
-        link = _Link(endpoint, client_id + "-asks" * bool(session_s), 0, timeout_s)
+        link = _Link(endpoint, client_id + "-asks" * asks, session_s * (not asks), timeout_s)
     except _OldBroker:
         return _Link(endpoint, client_id, session_s, timeout_s, paho.MQTTv311)
-    if not session_s:
+    if not asks:
         return link
     link.drop()
     return _Link(endpoint, client_id, session_s, timeout_s)
