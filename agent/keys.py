@@ -54,6 +54,7 @@ class Purpose(StrEnum):
     STORE = "store"
     SEAL = "seal"
     VEIL = "veil"  # of the day numbers and names that a file must show
+    IDENTITY = "identity"
 
 
 def sub_key(key: bytes, purpose: Purpose) -> bytes:
