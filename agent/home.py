@@ -1,15 +1,18 @@
 """What a device has of its own: key, store, seal, bundle and study, from its settings.
 
-Rule it upholds: the key is found once and never leaves this value but as sub-keys; whoever needs
-the store opens a connection of their own, one a thread.
+Rules it upholds: the key is found once and never leaves this value but as sub-keys; whoever needs
+the store opens a connection of their own, one a thread; a device that is enrolled reports to its
+study and nowhere else, whatever its settings say.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent.config import Settings
+from agent.config import BrokerSettings, Settings
+from agent.errors import SettingError
 from agent.keys import STORE_FILE, Purpose, load_key, sub_key
+from agent.membership import IdentityFolder, Membership
 from agent.reporter import Study
 from agent.store import Store
 from edge_models.bundle import Bundle, load_bundle, shipped_bundle
@@ -26,6 +29,7 @@ class Home:
     bundle: Bundle
     study: Study
     seal: Seal
+    membership: Membership | None
     _key: bytes = field(repr=False)
 
     def open_store(self) -> Store:
@@ -40,6 +44,8 @@ class Home:
     @property
     def tls(self) -> Tls | None:
         """How the broker is known, None without a CA file (one machine, loopback)."""
+        if self.membership is not None:
+            return self.membership.tls
         broker = self.settings.broker
         if not broker.ca_file:
             return None
@@ -68,15 +74,38 @@ def open_home(settings: Settings, environment: Mapping[str, str]) -> Home:
         BundleError: the bundle can't be read.
         PolicyError: its privacy policy can't be kept.
     """
+    key = device_key(settings, environment)
+    membership = IdentityFolder(settings.state_folder, key).membership()
+    if membership is not None:
+        settings = _enrolled(settings, membership)
+    folder = settings.bundle
+    bundle = load_bundle(Path(folder).expanduser()) if folder else shipped_bundle()
+    study = Study(settings.study, parse_policy(bundle.policy), bundle.name, bundle.thresholds)
+    home = Home(settings, bundle, study, Seal(sub_key(key, Purpose.SEAL)), membership, key)
+    home.open_store().close()
+    return home
+
+
+def device_key(settings: Settings, environment: Mapping[str, str]) -> bytes:
+    """The device's key, found or made; `environment` and what it raises as in `open_home`."""
     credentials = environment.get("CREDENTIALS_DIRECTORY")
-    key = load_key(
+    return load_key(
         settings.state_folder,
         passphrase=environment.get("SOTTOVOCE_PASSPHRASE"),
         credentials=Path(credentials) if credentials else None,
     )
-    folder = settings.bundle
-    bundle = load_bundle(Path(folder).expanduser()) if folder else shipped_bundle()
-    study = Study(settings.study, parse_policy(bundle.policy), bundle.name, bundle.thresholds)
-    home = Home(settings, bundle, study, Seal(sub_key(key, Purpose.SEAL)), key)
-    home.open_store().close()
-    return home
+
+
+def _enrolled(settings: Settings, membership: Membership) -> Settings:
+    """The settings with the study and broker of the enrolment, which they must not contradict."""
+    unsaid, said = Settings(), settings.broker
+    if settings.study not in (unsaid.study, membership.study) or (
+        said.host and (said.host, said.port) != (membership.host, membership.port)
+    ):
+        raise SettingError(
+            f"The settings name another study or broker than '{membership.study}' at "
+            f"{membership.host}:{membership.port}, in which this device is enrolled.",
+            "Take study and [broker] out of them, or use another state folder.",
+        )
+    broker = BrokerSettings(host=membership.host, port=membership.port)
+    return settings.model_copy(update={"study": membership.study, "broker": broker})

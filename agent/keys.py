@@ -56,6 +56,7 @@ class Purpose(StrEnum):
     LEDGER = "ledger"  # where the ledger's chain of digests starts
     ANCHOR = "anchor"
     VEIL = "veil"  # of the day numbers and names that a file must show
+    IDENTITY = "identity"
 
 
 def sub_key(key: bytes, purpose: Purpose) -> bytes:

@@ -1,6 +1,7 @@
 """A broker of one's own on one machine: Mosquitto as a child process, else amqtt.
 
-Rules upheld here: it listens on loopback only; it never outlives the process that started it,
+Rules upheld here: it listens on loopback only, or with a founded study's certificates and access
+list (coordinator/founded); it never outlives the process that started it,
 however that one ends; which of the two brokers runs is said, never silently different
 (`Broker.kind`, `Broker.note`). A study on more than one machine runs deploy/mosquitto.conf.
 
@@ -18,7 +19,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,9 @@ from typing import Final, Literal
 from sync.errors import BrokerError
 
 Kind = Literal["mosquitto", "amqtt"]
+
+SettingsOf = Callable[[Path, int], str]
+"""Mosquitto's settings, given its folder and port."""
 
 NOTES: Final[dict[Kind, str]] = {
     "mosquitto": "Mosquitto: MQTT 5; sessions and queued reports survive a restart.",
@@ -46,7 +50,6 @@ MOSQUITTO_CONF: Final = """\
 # Written by sottovoce at every start; edits are lost.
 listener {port} {host}
 allow_anonymous true
-user {user}
 pid_file {folder}/broker.pid
 persistence true
 persistence_location {folder}/
@@ -79,6 +82,11 @@ class Broker:
         """One sentence for the person: what this kind of broker can't do."""
         return NOTES[self.kind]
 
+    def reload(self) -> None:
+        """Have it read its access list and certificates again; sessions go on."""
+        if self.running:
+            self.process.send_signal(signal.SIGHUP)
+
     @property
     def running(self) -> bool:
         """Whether the child is still there."""
@@ -92,19 +100,27 @@ def mosquitto_path() -> Path | None:
 
 
 @contextmanager
-def embedded_broker(folder: Path, port: int = 0, kind: Kind | None = None) -> Iterator[Broker]:
+def embedded_broker(
+    folder: Path, port: int = 0, kind: Kind | None = None, *, settings_of: SettingsOf | None = None
+) -> Iterator[Broker]:
     """Run a broker on loopback for as long as the context lasts; it accepts when entered.
 
     `port` 0 picks a free one; `kind` None takes Mosquitto where it is installed. `folder` holds
-    its settings, log and (Mosquitto) its queue. Enter it in a thread that outlives it: the
-    kernel ends the child when that *thread* ends.
+    its settings, log and (Mosquitto) its queue. `settings_of` makes other settings, for a
+    Mosquitto with TLS. Enter it in a thread that outlives it: the kernel ends the child when that
+    *thread* ends.
 
     Raises:
         BrokerError: the port is taken, neither broker is installed, or it does not start.
     """
     chosen: Kind = kind or ("mosquitto" if mosquitto_path() else "amqtt")
+    if settings_of is not None and chosen != "mosquitto":
+        raise BrokerError(
+            "A study's broker needs Mosquitto, which is not installed.",
+            "Debian: apt-get install mosquitto",
+        )
     folder = _prepared(folder)
-    broker = _started(folder, port, chosen)
+    broker = _started(folder, port, chosen, settings_of or _plain)
     try:
         yield broker
     finally:
@@ -126,10 +142,14 @@ def _prepared(folder: Path) -> Path:
     return folder.resolve()
 
 
-def _started(folder: Path, port: int, kind: Kind) -> Broker:
+def _plain(folder: Path, port: int) -> str:
+    return MOSQUITTO_CONF.format(port=port, host=_LOOPBACK, folder=folder)
+
+
+def _started(folder: Path, port: int, kind: Kind, settings_of: SettingsOf) -> Broker:
     for attempt in range(_TRIES):
         chosen = _bindable(port)
-        process = _child(folder, chosen, kind)
+        process = _child(folder, chosen, kind, settings_of(folder, chosen))
         try:
             if _accepts(process, chosen):
                 return Broker(_LOOPBACK, chosen, kind, process)
@@ -159,20 +179,13 @@ def _bindable(port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _child(folder: Path, port: int, kind: Kind) -> "subprocess.Popen[bytes]":
+def _child(folder: Path, port: int, kind: Kind, content: str) -> "subprocess.Popen[bytes]":
     settings = folder / "broker.conf"
+    # As root it would become another user, who can't read the folder, and whose death the kernel
+    # would no longer tie to ours.
+    user = pwd.getpwuid(os.geteuid()).pw_name
     try:
-        settings.write_text(
-            MOSQUITTO_CONF.format(
-                port=port,
-                host=_LOOPBACK,
-                folder=folder,
-                # As root it would become another user, who can't read the folder, and whose
-                # death the kernel would no longer tie to ours.
-                user=pwd.getpwuid(os.geteuid()).pw_name,
-            ),
-            encoding="utf-8",
-        )
+        settings.write_text(f"{content}user {user}\n", encoding="utf-8")
         with (folder / "broker.log").open("wb") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "sync.broker", kind, str(os.getpid()), str(port),

@@ -37,7 +37,7 @@ class Tls:
                 context.load_cert_chain(self.certificate_file, self.key_file)
         except (OSError, ValueError) as fault:  # an SSLError is an OSError
             raise BrokerError(
-                f"The TLS files can't be used ({_why(fault)}).",
+                f"The TLS files can't be used ({why(fault)}).",
                 "Check that the CA, certificate and key files exist, are PEM, and belong together.",
             ) from fault
         return context
@@ -68,7 +68,7 @@ class Endpoint:
         """No connection came about."""
         if isinstance(fault, socket.gaierror):
             return BrokerError(
-                f"The broker's name '{self.host}' is not known here ({_why(fault)}).",
+                f"The broker's name '{self.host}' is not known here ({why(fault)}).",
                 f"Check its spelling and this device's network. {_KEPT}",
             )
         if isinstance(fault, ConnectionRefusedError):
@@ -84,13 +84,13 @@ class Endpoint:
             )
         if isinstance(fault, ssl.SSLError):
             return BrokerError(
-                f"No TLS connection with {self} came about ({_why(fault)}).",
+                f"No TLS connection with {self} came about ({why(fault)}).",
                 "Check that this port speaks TLS and knows this device's certificate.",
             )
         if isinstance(fault, TimeoutError):
             return self.silent("did not answer the connection")
         return BrokerError(
-            f"The broker at {self} can't be reached ({_why(fault)}).",
+            f"The broker at {self} can't be reached ({why(fault)}).",
             f"Check this device's network. {_KEPT}",
         )
 
@@ -141,6 +141,6 @@ class Endpoint:
 _AS = "Write it as HOST:PORT, such as broker.example:8883."
 
 
-def _why(fault: Exception) -> str:
-    """The system's own short reason, without paths."""
+def why(fault: Exception) -> str:
+    """The system's own short reason for a failed connection, without paths."""
     return getattr(fault, "strerror", None) or getattr(fault, "reason", None) or str(fault)

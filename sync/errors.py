@@ -11,6 +11,11 @@
         │   └── OutOfTurn           the other side: a message of a round that is not due yet
         ├── RoundRefused            the promise: a round that this device won't be part of
         ├── BrokerError             the world: a broker that is absent, refuses or drops
+        │   └── Revoked             the study: it took this device's certificate back
+        ├── DeskError               the world: a study's enrolment desk that can't be reached
+        ├── InviteRefused           the study: it does not take this invite, and says why
+        ├── StudyError              the setting: a study's own files (its keys, its options)
+        ├── MembersError            the world: members can't be kept (coordinator/members)
         ├── UnknownPeriod           the page's reader: no such week (coordinator/answers)
         ├── PageError               the setting: the page can't be served (coordinator/service)
         └── ReportStoreError        the world: reports can't be kept (coordinator/store)
@@ -59,3 +64,19 @@ class RoundRefused(SyncError):
 
 class BrokerError(SyncError):
     """The broker can't be reached, refuses us, or went away."""
+
+
+class Revoked(BrokerError):
+    """The study has taken this device's certificate back; trying again would not help."""
+
+
+class DeskError(SyncError):
+    """The study's enrolment desk can't be reached, is not the study's, or went away."""
+
+
+class InviteRefused(SyncError):
+    """The study does not take this invite; the cause is the study's own, and signed."""
+
+
+class StudyError(SyncError):
+    """A study's own files are missing, readable by others, damaged, or there already."""

@@ -215,7 +215,9 @@ class Opening:
         self._client_id = client_id
         self._session_s = session_s
         self._timeout_s = timeout_s
-        self._answers_5 = not session_s
+        # A study's broker takes the client id from the certificate: the question would end the very
+        # session that it is about.
+        self._answers_5 = not session_s or endpoint.tls is not None
 
     def __call__(self) -> Link:
         """A new link.

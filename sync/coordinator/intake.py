@@ -10,6 +10,7 @@ returns, and `store`.
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,17 +36,22 @@ class _Versioned(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """The judge of one study's messages under one policy."""
+    """The judge of one study's messages under one policy.
+
+    `is_member` knows the pseudonyms that count; without enrolment, all do.
+    """
 
     study: str
     policy: Policy
     store: ReportStore
+    is_member: Callable[[str], bool] = lambda _: True
 
     def receive(self, topic: str, payload: bytes) -> Outcome:
         """Judge a message and keep what came of it; durable when this returns.
 
         Raises:
             ReportStoreError: the store failed; leave the message unacknowledged.
+            MembersError: so did the members' file.
         """
         try:
             address = parse_report_topic(topic)
@@ -65,6 +71,8 @@ class Intake:
             return Outcome.OTHER_STUDY
         if report.pseudonym != pseudonym:
             return Outcome.OTHER_PERSON
+        if not self.is_member(pseudonym):
+            return Outcome.NO_MEMBER
         if report.policy != self.policy.reference:
             return Outcome.OTHER_POLICY
         if max(map(abs, report.counts)) > plausible(self.policy):

@@ -3,6 +3,8 @@
     sottovoce coordinator --study home --state coordinator-state
 
 starts a broker of its own unless `--broker` names one, listens for reports, and serves the page.
+Where `sottovoce study init` has founded a study in the state folder, the broker has its
+certificates and access list, the enrolment desk answers invites, and only members' reports count.
 One line for machines, `ready mqtt=HOST:PORT page=http://HOST:PORT broker=KIND`, says that all three
 are up. Ctrl-C or SIGTERM ends it in order, with exit code 0.
 """
@@ -11,7 +13,7 @@ import argparse
 import re
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,12 +21,14 @@ from typing import Final
 
 from edge_models.errors import Explained
 from sync.broker import Broker, embedded_broker
+from sync.coordinator.authority import has_study
 from sync.coordinator.estimate import DEFAULT_MINIMUM
+from sync.coordinator.founded import Founded, opened_study
 from sync.coordinator.intake import Intake
 from sync.coordinator.service import Study, application, served
 from sync.coordinator.store import open_store
 from sync.endpoint import Tls
-from sync.errors import BrokerError, PolicyError
+from sync.errors import BrokerError, PolicyError, StudyError
 from sync.messages import CELLS
 from sync.policy import Policy, parse_policy
 from sync.stopping import stopped_by_signals
@@ -38,14 +42,14 @@ _LARGEST_POLICY_BYTES: Final = 65_536
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command line accepts."""
-    parser.add_argument("--study", required=True, type=_study, help="the study's short name")
+    parser.add_argument("--study", type=_study, help="the study's short name")
     parser.add_argument(
         "--state",
         type=Path,
         default=Path("~/.local/share/sottovoce-coordinator"),
         help="folder of the reports and of the embedded broker (default: %(default)s)",
     )
-    parser.add_argument("--port-mqtt", type=int, default=0, help="of the embedded broker; 0: any")
+    parser.add_argument("--port-mqtt", type=int, help="of the embedded broker; 0: any free one")
     parser.add_argument("--port-page", type=int, default=0, help="of the page; 0: any free one")
     parser.add_argument(
         "--broker", type=_address, metavar="HOST:PORT", help="one that runs already"
@@ -83,42 +87,51 @@ def run(arguments: argparse.Namespace) -> int:
         PageError: the page's port is taken.
         PolicyError: the policy can't be read, or the state belongs to another study.
         ReportStoreError: the state's folder or store can't be used.
+        StudyError: no study is named, or another was founded in the state's folder.
+        MembersError: the study's members can't be read.
+        DeskError: the enrolment desk's port is taken.
         BundleError: there is no --policy, and the shipped bundle is damaged.
     """
     policy = _policy(arguments.policy)
     state = arguments.state.expanduser()
     with ExitStack() as stack:
         stop = stack.enter_context(stopped_by_signals())
+        founded = (
+            stack.enter_context(opened_study(state, clock=_now, on_fault=_say))
+            if has_study(state)
+            else None
+        )
+        name = _name(arguments.study, founded)
         store = stack.enter_context(
             open_store(
-                state / "reports.db",
-                study=arguments.study,
-                policy=policy.reference,
-                cells=CELLS,
-                clock=lambda: datetime.now(UTC),
+                state / "reports.db", study=name, policy=policy.reference, cells=CELLS, clock=_now
             )
         )
         own = (
-            stack.enter_context(embedded_broker(state / "broker", arguments.port_mqtt))
+            stack.enter_context(_own_broker(state / "broker", arguments.port_mqtt, founded))
             if arguments.broker is None
             else None
         )
         host, port = arguments.broker if own is None else (own.host, own.port)
-        intake = Intake(arguments.study, policy, store)
+        intake = Intake(name, policy, store)
+        client = f"sottovoce-coordinator-{name}"
+        if founded is not None:
+            intake = Intake(name, policy, store, founded.is_member)
+            client = "coordinator"  # the broker takes it from the certificate
         subscription = stack.enter_context(
             Subscription(
                 host,
                 port,
-                f"sottovoce-coordinator-{arguments.study}",
-                all_reports(arguments.study),
+                client,
+                all_reports(name),
                 lambda topic, payload: _take(intake, topic, payload),
-                tls=_tls(arguments),
+                tls=_tls(arguments, founded),
                 on_fault=_say,
             )
         )
         kind = own.kind if own else "external"
         feed = _LiveFeed(subscription, f"{kind} at {host}:{port}")
-        study = Study(arguments.study, policy, arguments.minimum)
+        study = Study(name, policy, arguments.minimum)
         page_port = stack.enter_context(
             served(application(study, store, feed), arguments.port_page)
         )
@@ -126,8 +139,10 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"ready mqtt={host}:{port} page={page} broker={kind}")
         print(f"Study '{study.name}' under policy {policy.reference}; state in {state}.")
         print(f"Broker: {own.note if own else 'the one you named.'}")
+        if founded is not None:
+            print(f"Desk:   answers invites at port {founded.authority.about.desk_port}")
         print(f"Page:   {page} (Ctrl-C ends)", flush=True)
-        _wait(stop, own)
+        _wait(stop, own, founded)
     return 0
 
 
@@ -135,8 +150,19 @@ def _take(intake: Intake, topic: str, payload: bytes) -> None:
     intake.receive(topic, payload)  # its outcome is counted in the store
 
 
-def _wait(stop: threading.Event, own: Broker | None) -> None:
+def _own_broker(
+    folder: Path, port: int | None, founded: Founded | None
+) -> AbstractContextManager[Broker]:
+    if founded is None:
+        return embedded_broker(folder, port or 0)
+    wanted = founded.authority.about.broker_port if port is None else port
+    return embedded_broker(folder, wanted, settings_of=founded.broker_settings)
+
+
+def _wait(stop: threading.Event, own: Broker | None, founded: Founded | None) -> None:
     while not stop.wait(_LOOK_EVERY_S):
+        if own is not None and founded is not None:
+            founded.tell(own)
         if own is not None and not own.running:
             raise BrokerError(
                 f"The embedded broker ({own.kind}) ended by itself.",
@@ -163,9 +189,30 @@ def _policy(path: Path | None) -> Policy:
         ) from fault
 
 
-def _tls(arguments: argparse.Namespace) -> Tls | None:
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _name(said: str | None, founded: Founded | None) -> str:
+    if founded is None and said is None:
+        raise StudyError(
+            "No study is named, and none was founded in this state folder.",
+            "Name one with --study, or found one: sottovoce study init NAME --host HOST",
+        )
+    if founded is None:
+        return str(said)
+    name = founded.authority.about.study
+    if said not in (None, name):
+        raise StudyError(
+            f"The study that was founded in this state folder is '{name}', not '{said}'.",
+            "Leave --study out, or name another folder with --state.",
+        )
+    return name
+
+
+def _tls(arguments: argparse.Namespace, founded: Founded | None) -> Tls | None:
     if arguments.ca_file is None:
-        return None
+        return None if founded is None else founded.authority.tls("coordinator")
     return Tls(arguments.ca_file, arguments.certificate_file, arguments.key_file)
 
 

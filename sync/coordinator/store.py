@@ -56,6 +56,7 @@ class Outcome(StrEnum):
     CONFLICT = "second, different report for the same period"
     OVER_BUDGET = "more reports than the person's privacy budget allows"
     UNREADABLE = "not a valid report"
+    NO_MEMBER = "not from a member of the study"
     OTHER_PERSON = "topic and report name different people"
     OTHER_VERSION = "another version of the protocol"
     OTHER_STUDY = "another study"

@@ -1,0 +1,199 @@
+"""Found a study, invite people into it, see who is in it, and take a device back.
+
+    sottovoce study init spring --host study.example.org
+    sottovoce study invite --expires 7d --qr invite.svg
+    sottovoce study list
+    sottovoce study revoke PSEUDONYM
+
+Each works on one state folder (--state), which `sottovoce coordinator` with the same --state
+then runs: the broker, the desk that answers invites, the reports and the page. That folder holds
+the study's keys. An invite is as good as membership until it is used: hand it over in person, or
+by a channel that you trust.
+"""
+
+import argparse
+import re
+import secrets
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from sync.coordinator.authority import Authority, StudyFile, found_study, open_study
+from sync.coordinator.desk import renew_revocations
+from sync.coordinator.members import Member, Members, open_members
+from sync.coordinator.qr_code import in_terminal, save_svg
+from sync.errors import StudyError
+from sync.invites import SECRET_BYTES, Invite
+
+DEFAULT_STATE: Final = Path("~/.local/share/sottovoce-coordinator")
+_MOST_INVITES: Final = 1000
+_LONGEST: Final = timedelta(days=90)
+_UNITS: Final = {"h": timedelta(hours=1), "d": timedelta(days=1)}
+_VERSION: Final = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command line accepts."""
+    state = argparse.ArgumentParser(add_help=False)
+    state.add_argument(
+        "--state", type=Path, default=DEFAULT_STATE, help="the study's folder (%(default)s)"
+    )
+    actions = parser.add_subparsers(title="actions", dest="action", required=True)
+
+    init = actions.add_parser("init", parents=[state], help="make a study's keys and broker files")
+    init.add_argument("name", metavar="NAME", type=_study, help="the study's short name")
+    init.add_argument(
+        "--host", required=True, type=_host, help="where devices reach the broker and the desk"
+    )
+    init.add_argument("--port-mqtt", type=_port, default=8883, help="of the broker (%(default)s)")
+    init.add_argument("--port-desk", type=_port, default=8884, help="of the desk (%(default)s)")
+
+    invite = actions.add_parser("invite", parents=[state], help="make one-time invites")
+    invite.add_argument("--count", type=_count, default=1, help="how many (%(default)s)")
+    invite.add_argument(
+        "--expires", type=_span, default=timedelta(days=7), metavar="7d", help="hours or days (7d)"
+    )
+    invite.add_argument("--qr", type=Path, metavar="FILE.svg", help="write the code as a picture")
+
+    actions.add_parser("list", parents=[state], help="members and invites")
+
+    revoke = actions.add_parser("revoke", parents=[state], help="take a device back, for good")
+    revoke.add_argument("pseudonym", metavar="PSEUDONYM", help="as `study list` shows it")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do one of the four; returns 0.
+
+    Raises:
+        StudyError: the study is there already, is not there, or its files can't be used.
+        MembersError: its members' file can't be used.
+    """
+    state, now = arguments.state.expanduser(), datetime.now(UTC)
+    if arguments.action == "init":
+        return _init(arguments, state, now)
+    authority = open_study(state)
+    with open_members(authority.members_file) as members:
+        if arguments.action == "invite":
+            return _invite(arguments, authority, members, now)
+        if arguments.action == "list":
+            return _list(members, now)
+        return _revoke(arguments.pseudonym, authority, members, now)
+
+
+def _init(arguments: argparse.Namespace, state: Path, now: datetime) -> int:
+    about = StudyFile(
+        version=_VERSION,
+        study=arguments.name,
+        host=arguments.host,
+        broker_port=arguments.port_mqtt,
+        desk_port=arguments.port_desk,
+    )
+    folder = found_study(state, about, now=now, random_bytes=secrets.token_bytes)
+    print(f"The study '{about.study}' is in '{folder}'. Keep a copy: its keys can't be made again.")
+    print(f"Its broker will be at {about.host}:{about.broker_port}, its desk at port "
+          f"{about.desk_port}. Open both to the devices' network.")  # fmt: skip
+    print("Next: sottovoce coordinator, and sottovoce study invite (each with the same --state).")
+    print(f"For a broker of your own, copy '{folder / 'broker'}' to its machine.")
+    return 0
+
+
+def _invite(
+    arguments: argparse.Namespace, authority: Authority, members: Members, now: datetime
+) -> int:
+    if arguments.qr is not None and arguments.count > 1:
+        raise StudyError("A picture holds one invite.", "Leave out --count, or --qr.")
+    end = now + arguments.expires
+    for _ in range(arguments.count):
+        text = new_invite(authority, members, now=now, expires=end).to_text()
+        if arguments.qr is not None:
+            save_svg(text, arguments.qr)
+        elif arguments.count == 1 and sys.stdout.isatty():
+            print(in_terminal(text))
+        print(text)
+    print(f"Good for one device each, until {end:%d %B %Y %H:%M} UTC.", file=sys.stderr)
+    return 0
+
+
+def new_invite(
+    authority: Authority, members: Members, *, now: datetime, expires: datetime
+) -> Invite:
+    """An invite that the study will take once, kept before it is returned.
+
+    Raises:
+        MembersError: it could not be kept.
+    """
+    secret, end = secrets.token_bytes(SECRET_BYTES), int(expires.timestamp())
+    members.invite(secret, made=int(now.timestamp()), expires=end)
+    return Invite(
+        study=authority.about.study,
+        host=authority.about.host,
+        broker_port=authority.about.broker_port,
+        desk_port=authority.about.desk_port,
+        door=authority.door,
+        authority=authority.public_key,
+        secret=secret,
+        expires=end,
+    )
+
+
+def _list(members: Members, now: datetime) -> int:
+    seconds = int(now.timestamp())
+    for member in members.members():
+        print(f"{member.pseudonym}  enrolled {_day(member.enrolled)}  {_state(member, seconds)}")
+    invited = members.invited(seconds)
+    print(f"Invites: {invited.open} open, {invited.used} used, {invited.expired} expired.")
+    return 0
+
+
+def _revoke(pseudonym: str, authority: Authority, members: Members, now: datetime) -> int:
+    members.revoke(pseudonym, int(now.timestamp()))
+    renew_revocations(authority, members, now)
+    print(f"{pseudonym} is revoked: its certificate, its messages, and its word in every round.")
+    print("A coordinator that runs its own broker tells it within a second. For another broker, "
+          f"copy revoked.crl and mosquitto.acl from '{authority.broker_folder}' to it, and run: "
+          "systemctl reload mosquitto")  # fmt: skip
+    return 0
+
+
+def _state(member: Member, now: int) -> str:
+    if member.revoked is not None:
+        return f"revoked {_day(member.revoked)}"
+    return f"{'ended' if now >= member.expires else 'until'} {_day(member.expires)}"
+
+
+def _day(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
+
+
+def _study(word: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", word):
+        raise argparse.ArgumentTypeError(
+            "a study's name has up to 32 lower-case letters, digits and hyphens"
+        )
+    return word
+
+
+def _host(word: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:]{2,39}", word):
+        raise argparse.ArgumentTypeError("give a name or address without port, such as a.example")
+    return word
+
+
+def _port(word: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", word) or not 0 < int(word) < 65536:
+        raise argparse.ArgumentTypeError("a port is between 1 and 65535")
+    return int(word)
+
+
+def _count(word: str) -> int:
+    if not re.fullmatch("[1-9][0-9]{0,3}", word) or int(word) > _MOST_INVITES:
+        raise argparse.ArgumentTypeError(f"give a number up to {_MOST_INVITES}")
+    return int(word)
+
+
+def _span(word: str) -> timedelta:
+    found = re.fullmatch("([1-9][0-9]{0,3})([hd])", word)
+    if found is None or int(found[1]) * _UNITS[found[2]] > _LONGEST:
+        raise argparse.ArgumentTypeError(f"give hours or days up to {_LONGEST.days}d, such as 7d")
+    return int(found[1]) * _UNITS[found[2]]
