@@ -7,15 +7,18 @@ the store opens a connection of their own, one a thread.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.config import Settings
 from agent.keys import STORE_FILE, Purpose, load_key, sub_key
 from agent.reporter import Study
 from agent.store import Store
 from edge_models.bundle import Bundle, load_bundle, shipped_bundle
-from sync.endpoint import Tls
 from sync.policy import parse_policy
 from sync.release import Seal
+
+if TYPE_CHECKING:
+    from sync.endpoint import Tls
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +41,13 @@ class Home:
         return Store(self.settings.state_folder / STORE_FILE, self._key)
 
     @property
-    def tls(self) -> Tls | None:
+    def tls(self) -> "Tls | None":
         """How the broker is known, None without a CA file (one machine, loopback)."""
         broker = self.settings.broker
         if not broker.ca_file:
             return None
+        from sync.endpoint import Tls  # loads ssl
+
         return Tls(
             Path(broker.ca_file),
             Path(broker.certificate_file) if broker.certificate_file else None,
