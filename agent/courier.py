@@ -10,13 +10,15 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from agent.errors import StoreError
 from agent.home import Home
 from agent.reporter import Prepared, Sending, prepare_reports, send_outbox
 from edge_models.errors import Explained
-from sync.transport import Transport
+
+if TYPE_CHECKING:
+    from sync.transport import Transport
 
 LOOK_EVERY_S: Final = 60.0
 
@@ -39,6 +41,8 @@ class Courier:
     def __enter__(self) -> Self:
         broker = self._home.settings.broker
         if broker.host:
+            from sync.transport import Transport  # paho and TLS: only with a broker
+
             with self._home.open_store() as store:
                 name = store.pseudonym(self._home.study.name, secrets.token_bytes)
             self._transport = self._held.enter_context(

@@ -8,6 +8,7 @@ study and nowhere else, whatever its settings say.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.config import BrokerSettings, Settings
 from agent.errors import SettingError
@@ -16,9 +17,11 @@ from agent.membership import IdentityFolder, Membership
 from agent.reporter import Study
 from agent.store import Store
 from edge_models.bundle import Bundle, load_bundle, shipped_bundle
-from sync.endpoint import Tls
 from sync.policy import parse_policy
 from sync.release import Seal
+
+if TYPE_CHECKING:
+    from sync.endpoint import Tls
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +45,15 @@ class Home:
         return Store(self.settings.state_folder / STORE_FILE, self._key)
 
     @property
-    def tls(self) -> Tls | None:
+    def tls(self) -> "Tls | None":
         """How the broker is known, None without a CA file (one machine, loopback)."""
         if self.membership is not None:
             return self.membership.tls
         broker = self.settings.broker
         if not broker.ca_file:
             return None
+        from sync.endpoint import Tls  # loads ssl
+
         return Tls(
             Path(broker.ca_file),
             Path(broker.certificate_file) if broker.certificate_file else None,

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from edge_models.errors import ContractError
 from sync.budget import Ledger, Spend
 from sync.envelope import faults
-from sync.errors import DoorError
+from sync.errors import DoorError, ProtocolError
 from sync.identity import Identity
 from sync.messages import CELLS, HISTOGRAMS, VERSION, Report, first_cells
 from sync.noise import RandBelow, discrete_gaussian
@@ -39,7 +39,7 @@ _DOOR: Final = secrets.token_bytes(32)  # this process's own: marks what went th
 _MARK_BYTES: Final = 32
 _SEAL_PURPOSE: Final = b"sottovoce/outbox/seal/1"
 _LENGTH_BYTES: Final = 2
-_UNSENSED: Final = (Kind.ROUND, Kind.STATUS, Kind.RESEND)
+_UNSENSED: Final = (Kind.STATUS, Kind.RESEND)
 _UNSENSED_STEPS: Final = frozenset(
     {Step.ADVERT, Step.SHARES, Step.CONFIRM, Step.OPENING, Step.REFUSAL}
 )
@@ -267,14 +267,19 @@ def release_protocol(parcel: Parcel, topic: UpTopic) -> tuple[Released, ...]:
 
     Raises:
         DoorError: a parcel of this kind or step may hold something sensed.
-        ProtocolError: it is a step of no round.
     """
-    sensed = parcel.kind not in _UNSENSED
-    if parcel.kind is Kind.ROUND:
-        sensed = split(parcel.content)[1] not in _UNSENSED_STEPS
-    if sensed:
+    if _may_be_sensed(parcel):
         raise _not_released(f"a parcel of kind {parcel.kind.name} may hold something sensed")
     return _released_frames(parcel, topic)
+
+
+def _may_be_sensed(parcel: Parcel) -> bool:
+    if parcel.kind is not Kind.ROUND:
+        return parcel.kind not in _UNSENSED
+    try:
+        return split(parcel.content)[1] not in _UNSENSED_STEPS
+    except ProtocolError:
+        return True
 
 
 def spend_of(terms: Terms, policy: Policy) -> Spend:

@@ -34,14 +34,20 @@ ONE_PLACE = {
     "fastapi": {"sync.coordinator.service"},
     "starlette": {"sync.coordinator.service"},
     "uvicorn": {"sync.coordinator.service"},
-    # database: one on the device, one at the coordinator
-    "sqlite3": {"agent.rows", "sync.coordinator.store", "sync.coordinator.round_book"},
+    # database: one on the device, three books at the coordinator
+    "sqlite3": {
+        "agent.rows",
+        "sync.coordinator.members",
+        "sync.coordinator.round_book",
+        "sync.coordinator.store",
+    },
     # cryptography: record cipher and its key, signatures, certificates, masks
     "cryptography": {
         "agent.cipher",
         "agent.keys",
         "sync.identity",
-        "sync.coordinator.authority",
+        "sync.coordinator.certificates",
+        "sync.enrolment",
         "sync.secure_sum.channel",
         "sync.secure_sum.masks",
     },
@@ -55,6 +61,8 @@ MAY_NETWORK = {
     "agent.service": {"http", "socket", "urllib"},  # the person's page, on loopback
     "agent.page": {"http", "socket", "urllib"},
     "agent.demo.processes": {"http", "urllib"},  # reads the coordinator's page; never on a device
+    "agent.membership": {"ssl"},  # whether certificate and key are a pair
+    "sync.enrolment_line": {"socket", "ssl"},  # before there is a certificate; see its rules
     "sync.endpoint": {"socket", "ssl"},  # the names of what can go wrong, and TLS settings
 }
 """What `agent` and the device's half of `sync` may use of the standard library's network."""
@@ -239,7 +247,11 @@ def test_only_release_makes_what_is_released() -> None:
 @pytest.mark.parametrize(
     ("source", "open_to_all"),
     [
-        ("sync.release", {"Counts", "Released", "Seal", "release_protocol", "release_report"}),
+        (
+            "sync.release",
+            {"Counts", "Released", "Seal", "release_masked", "release_protocol", "release_report"}
+            | {"spend_of"},
+        ),
         ("sync.transport", {"KEPT_S", "Subscription", "Transport"}),
         ("sync.line", {"Line"}),
         ("sync.wire", {"Session"}),

@@ -26,6 +26,7 @@ from sync.noise import discrete_gaussian
 from sync.parcels import MOST_CHUNK_BYTES, Kind, Parcel, frames_of
 from sync.policy import parse_policy
 from sync.release import Counts, Released, Seal, release_protocol, release_report
+from sync.secure_sum.wire import Step
 from sync.topics import UpTopic, report_topic
 
 POLICY = parse_policy(
@@ -312,7 +313,8 @@ def of_round(step: int, body: bytes = b"body") -> Parcel:
 
 @pytest.mark.parametrize(
     "parcel",
-    [of_round(1), of_round(2, bytes(2 * MOST_CHUNK_BYTES)), of_round(4), of_round(5),
+    [of_round(Step.ADVERT), of_round(Step.SHARES, bytes(2 * MOST_CHUNK_BYTES)),
+     of_round(Step.CONFIRM), of_round(Step.OPENING),
      Parcel(Kind.STATUS, b"well"), Parcel(Kind.RESEND, b"again")],
     ids=["keys", "shares", "confirmation", "opening", "status", "question"],
 )  # fmt: skip
@@ -326,9 +328,9 @@ def test_the_frames_of_a_parcel_that_holds_nothing_sensed_are_released(parcel: P
 
 @pytest.mark.parametrize(
     "parcel",
-    [of_round(3), of_round(0), of_round(6), Parcel(Kind.ROUND, bytes(32)), Parcel(Kind.HEAD, b""),
+    [of_round(Step.MASKED), of_round(0), of_round(Step.INBOX), Parcel(Kind.ROUND, bytes(32)), Parcel(Kind.HEAD, b""),
      Parcel(Kind.SIGNED_TERMS, b""), Parcel(Kind.NOTICE, b"")],
-    ids=["masked vector", "step 0", "step 6", "no step", "head", "terms", "notice"],
+    ids=["masked vector", "step 0", "the coordinator's", "no step", "head", "terms", "notice"],
 )  # fmt: skip
 def test_a_parcel_that_may_hold_something_sensed_is_not_released_as_protocol(
     parcel: Parcel,

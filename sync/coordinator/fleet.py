@@ -6,10 +6,9 @@ and who dies when. For tests, benches and `sottovoce rounds simulate`; it never 
 """
 
 import hashlib
-import random
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -31,6 +30,7 @@ from sync.parcels import Kind, Parcel, frames_of
 from sync.participation import Contributor, Membership, Participation
 from sync.policy import Policy
 from sync.release import Seal
+from sync.secure_sum.masks import keystream
 from sync.secure_sum.server import Failed, Opened
 from sync.secure_sum.wire import Step
 
@@ -134,11 +134,11 @@ class Fleet:
         seed: int = 0,
     ) -> None:
         self.now = now
-        draw = random.Random(seed)
-        self._authority = draw.randbytes(32)
+        keys = _keys(seed, 2 + 3 * size)
+        self._authority = next(keys)
         self.authority = public_key(self._authority)
         self.study = study
-        self.coordinator = self._identity(draw.randbytes(32), Role.COORDINATOR, COORDINATOR)
+        self.coordinator = self._identity(next(keys), Role.COORDINATOR, COORDINATOR)
         self.ended: dict[str, Opened | Failed] = {}
         self.rounds = Rounds(
             book,
@@ -151,8 +151,8 @@ class Fleet:
         self.cpu_s = 0.0
         self.devices: dict[bytes, Device] = {}
         for number in range(size):
-            identity = self._identity(draw.randbytes(32), Role.DEVICE, draw.randbytes(16))
-            notebook, seal = MemoryNotebook(), Seal(draw.randbytes(32))
+            identity = self._identity(next(keys), Role.DEVICE, next(keys)[:16])
+            notebook, seal = MemoryNotebook(), Seal(next(keys))
             participation = Participation(
                 Membership(study, identity, self.authority, policy, policy_digest),
                 Acquaintances(study, self.authority),
@@ -216,3 +216,9 @@ def dying(share: float, step: Step, seed: int = 0) -> Dies:
         return said >= step and int.from_bytes(drawn[:4], "big") < share * 2**32
 
     return dies
+
+
+def _keys(seed: int, count: int) -> Iterator[bytes]:
+    """Keys of 32 bytes that are the same in each run."""
+    stream = keystream(hashlib.sha256(seed.to_bytes(8, "big", signed=True)).digest(), 32 * count)
+    return (stream[at : at + 32] for at in range(0, len(stream), 32))
