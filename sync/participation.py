@@ -119,7 +119,7 @@ class Contributor(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Membership:
+class Enrolled:
     """A device's place in a study: who it is, whom it believes, and by which policy it releases.
 
     `authority` is the study's public key (32 bytes), `policy_digest` the SHA-256 of the policy's
@@ -142,7 +142,7 @@ class Membership:
 class Participation:
     """A device's side of all rounds of its study; see the module's rules."""
 
-    membership: Membership
+    enrolled: Enrolled
     acquaintances: Acquaintances
     notebook: Notebook
     seal: Seal
@@ -178,7 +178,7 @@ class Participation:
                 self.notebook.keep_part(round_id, None)
 
     def _hear_terms(self, payload: bytes, now: int) -> None:
-        mine = self.membership
+        mine = self.enrolled
         terms, coordinator = parse_terms(
             payload, study=mine.study, authority=mine.authority, now=now
         )
@@ -233,7 +233,7 @@ class Participation:
         member, said = hear(
             part.member,
             payload,
-            self.membership.identity,
+            self.enrolled.identity,
             acquaintances=self.acquaintances,
             now=now,
             random_bytes=self.random_bytes,
@@ -252,10 +252,10 @@ class Participation:
             masked, released, charged = release_masked(
                 self.contributor.numbers(terms),
                 ready,
-                self.membership.identity,
-                policy=self.membership.policy,
+                self.enrolled.identity,
+                policy=self.enrolled.policy,
                 ledger=self.notebook.ledger(),
-                topic=self.membership.topic,
+                topic=self.enrolled.topic,
                 randbelow=self.randbelow,
             )
         except (BudgetExhausted, PolicyError) as refusal:
@@ -277,7 +277,7 @@ class Participation:
     def _keep(self, part: Part, said: bytes | None) -> None:
         released: tuple[Released, ...] = ()
         if said is not None:
-            released = release_protocol(Parcel(Kind.ROUND, said), self.membership.topic)
+            released = release_protocol(Parcel(Kind.ROUND, said), self.enrolled.topic)
         self._store(part, released, None)
 
     def _store(self, part: Part, released: Sequence[Released], charged: Ledger | None) -> None:

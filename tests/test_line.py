@@ -52,7 +52,7 @@ def needed(kind: Kind) -> Kind:
 
 def of_round(length: int = 10) -> Parcel:
     """The second step of a round, with a body of random bytes."""
-    return Parcel(Of.ROUND, bytes(32) + b"\2" + secrets.token_bytes(length))
+    return Parcel(Of.ROUND, bytes(32) + b"\3" + secrets.token_bytes(length))
 
 
 def unheard(topic: str, payload: bytes) -> None:

@@ -328,8 +328,8 @@ def test_the_frames_of_a_parcel_that_holds_nothing_sensed_are_released(parcel: P
 
 @pytest.mark.parametrize(
     "parcel",
-    [of_round(Step.MASKED), of_round(0), of_round(Step.INBOX), Parcel(Kind.ROUND, bytes(32)), Parcel(Kind.HEAD, b""),
-     Parcel(Kind.SIGNED_TERMS, b""), Parcel(Kind.NOTICE, b"")],
+    [of_round(Step.MASKED), of_round(0), of_round(Step.INBOX), Parcel(Kind.ROUND, bytes(32)),
+     Parcel(Kind.HEAD, b""), Parcel(Kind.SIGNED_TERMS, b""), Parcel(Kind.NOTICE, b"")],
     ids=["masked vector", "step 0", "the coordinator's", "no step", "head", "terms", "notice"],
 )  # fmt: skip
 def test_a_parcel_that_may_hold_something_sensed_is_not_released_as_protocol(

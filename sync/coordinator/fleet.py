@@ -27,7 +27,7 @@ from sync.identity import (
 )
 from sync.inbox import Inbox
 from sync.parcels import Kind, Parcel, frames_of
-from sync.participation import Contributor, Membership, Participation
+from sync.participation import Contributor, Enrolled, Participation
 from sync.policy import Policy
 from sync.release import Seal
 from sync.secure_sum.masks import keystream
@@ -93,7 +93,7 @@ class Device:
     @property
     def name(self) -> bytes:
         """Its pseudonym, 16 bytes."""
-        return self.participation.membership.identity.credential.name
+        return self.participation.enrolled.identity.credential.name
 
     def hear(self, frames: Iterable[bytes], now: int) -> list[bytes]:
         """Frames in, frames out."""
@@ -154,7 +154,7 @@ class Fleet:
             identity = self._identity(next(keys), Role.DEVICE, next(keys)[:16])
             notebook, seal = MemoryNotebook(), Seal(next(keys))
             participation = Participation(
-                Membership(study, identity, self.authority, policy, policy_digest),
+                Enrolled(study, identity, self.authority, policy, policy_digest),
                 Acquaintances(study, self.authority),
                 notebook,
                 seal,
