@@ -11,7 +11,7 @@ reads the parcel.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Self
 
@@ -29,7 +29,6 @@ from sync.parcels import (
 
 _DAY_S: Final = 24 * 3600.0
 _LOOK: Final = "Check what else publishes to this topic."
-_FINISH: Final = "It may finish those first; unfinished ones are dropped after a while."
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,8 @@ class Bounds:
     """What an inbox holds at most, and for how long.
 
     For each sender: parcels unfinished at a time, their bytes, and parcels remembered as finished.
-    `all_bytes` of all senders together; beyond it the parcel that was heard of least lately goes.
+    `all_bytes` of all senders together. Beyond a bound the parcel goes that was heard of longest
+    ago, the sender's own first; what was dropped can be sent again.
     `patience_s`: an unfinished parcel without news for so long goes; a finished one is forgotten.
     """
 
@@ -155,25 +155,19 @@ class Inbox:
         """Take one frame; `now` in seconds of any clock that does not start again.
 
         Raises:
-            ProtocolError: it is no frame, contradicts others, its parcel is not what it said, or
-                the sender has too much unfinished; nothing of it is kept. A parcel that is false
-                as a whole is forgotten as a whole.
+            ProtocolError: it is no frame or contradicts others, and is not kept; or its parcel is
+                not what it said that it is, and is forgotten as a whole.
         """
         frame = parse_frame(payload)
         if frame.digest in self._finished.get(sender, {}):
             return Heard(frame.digest)
-        theirs = self._unfinished.get(sender, {})
-        begun = theirs.get(frame.digest)
-        if begun is None and len(theirs) >= self._bounds.parcels:
-            raise ProtocolError("A sender begins more parcels than they finish.", _FINISH)
+        begun = self._unfinished.get(sender, {}).get(frame.digest)
         begun = begun or _Unfinished.begun_by(frame, now)
         more = 0 if frame.index in begun.pieces else len(frame.data)
-        if sum(p.held_bytes for p in theirs.values()) + more > self._bounds.sender_bytes:
-            raise ProtocolError("A sender has more bytes unfinished than there is room.", _FINISH)
         begun.take(frame, now)
         self._unfinished.setdefault(sender, {})[frame.digest] = begun
         self._held_bytes += more
-        dropped = self._made_room(begun)
+        dropped = self._made_room(sender, frame.digest)
         if begun.missing:
             return Heard(frame.digest, keep=True, dropped=dropped)
         try:
@@ -233,18 +227,28 @@ class Inbox:
                 del self._finished[sender]
         return gone
 
-    def _made_room(self, newest: _Unfinished) -> tuple[tuple[str, bytes], ...]:
+    def _made_room(self, sender: str, newest: bytes) -> tuple[tuple[str, bytes], ...]:
+        """Drop the stalest of this sender's, then of everybody's, until the bounds hold again."""
         gone = []
-        while self.held_bytes > self._bounds.all_bytes:
-            sender, digest = min(
-                (begun.heard, sender, digest)
-                for sender, theirs in self._unfinished.items()
-                for digest, begun in theirs.items()
-                if begun is not newest
-            )[1:]
-            self._drop(sender, digest)
-            gone.append((sender, digest))
+        theirs = self._unfinished[sender]
+        while (
+            len(theirs) > self._bounds.parcels
+            or sum(begun.held_bytes for begun in theirs.values()) > self._bounds.sender_bytes
+        ):
+            gone.append(self._drop_stalest([sender], newest))
+        while self._held_bytes > self._bounds.all_bytes:
+            gone.append(self._drop_stalest(self._unfinished, newest))
         return tuple(gone)
+
+    def _drop_stalest(self, senders: Iterable[str], newest: bytes) -> tuple[str, bytes]:
+        _, sender, digest = min(
+            (begun.heard, sender, digest)
+            for sender in senders
+            for digest, begun in self._unfinished[sender].items()
+            if digest != newest
+        )
+        self._drop(sender, digest)
+        return sender, digest
 
     def _drop(self, sender: str, digest: bytes) -> None:
         theirs = self._unfinished.get(sender, {})

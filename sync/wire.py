@@ -93,14 +93,18 @@ class Wire:
         self._thread = threading.Thread(target=self._run, name=f"line {self._session.client_id}")
         self._thread.start()
         if self._session.must_connect:
-            with self._changed:
-                self._changed.wait_for(
-                    lambda: self._was_connected or self._fault or self._wake is None
-                )
-            if not self._was_connected:
+            try:
+                self._await_connection()
+            except BaseException:  # also Ctrl-C while waiting: no thread is left behind
                 self.__exit__()
-                raise self._fault or self._closed()
+                raise
         return self
+
+    def _await_connection(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._was_connected or self._fault or not self._wake)
+        if not self._was_connected:
+            raise self._fault or self._closed()
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()

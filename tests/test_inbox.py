@@ -248,24 +248,56 @@ def test_no_more_than_so_many_finished_parcels_are_remembered() -> None:
     assert len(received(inbox, ANNA, frames[:1])) == 1
 
 
-def test_a_sender_who_begins_too_much_is_refused_and_harms_nobody_else() -> None:
+def test_a_sender_who_begins_too_much_loses_their_own_and_harms_nobody_else() -> None:
     inbox = Inbox(Bounds(parcels=3))
+    inbox.receive(BEN, frames_of(BIG)[0], NOW)
     for number in range(3):
-        inbox.receive(ANNA, claim(number), NOW)
-    with pytest.raises(ProtocolError, match="more parcels than they finish"):
-        inbox.receive(ANNA, claim(9), NOW)
+        assert inbox.receive(ANNA, claim(number), NOW + number).dropped == ()
+    inbox.receive(ANNA, claim(0, 1), NOW + 3)
+    heard = inbox.receive(ANNA, claim(9), NOW + 4)
+    assert heard.keep and heard.dropped == ((ANNA, (1).to_bytes(32, "big")),)
+    assert inbox.missing(ANNA, (0).to_bytes(32, "big"), NOW) is not None
     assert received(inbox, BEN, frames_of(BIG)) == [BIG]
 
 
-def test_a_sender_of_too_many_bytes_is_refused() -> None:
+def test_a_sender_of_too_many_bytes_loses_their_own() -> None:
     inbox = Inbox(Bounds(parcels=3, sender_bytes=MOST_PARCEL_BYTES))
-    frames = frame_count(MOST_PARCEL_BYTES)
-    for index in range(frames - 1):
+    for index in range(frame_count(MOST_PARCEL_BYTES) - 1):
         inbox.receive(ANNA, claim(0, index), NOW)
-    inbox.receive(ANNA, claim(1), NOW)
-    with pytest.raises(ProtocolError, match="more bytes unfinished"):
-        inbox.receive(ANNA, claim(2), NOW)
+    assert inbox.receive(ANNA, claim(1), NOW + 1).dropped == ()
     assert inbox.held_bytes == MOST_PARCEL_BYTES
+    assert inbox.receive(ANNA, claim(2), NOW + 2).dropped == ((ANNA, bytes(32)),)
+    assert inbox.held_bytes == 2 * MOST_CHUNK_BYTES
+
+
+def test_a_sender_who_died_over_many_parcels_is_not_locked_out() -> None:
+    inbox = Inbox()
+    for seed in range(20):
+        inbox.receive(ANNA, frames_of(parcel_of(len(BIG.to_bytes()), seed))[0], NOW + seed)
+    assert received(inbox, ANNA, frames_of(BIG), NOW + 20) == [BIG]
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.integers(0, 5), st.integers(0, 127)), max_size=300
+    )
+)
+def test_no_hostile_order_of_frames_breaks_a_bound(posts: list[tuple[str, int, int]]) -> None:
+    bounds = Bounds(parcels=2, sender_bytes=MOST_PARCEL_BYTES, all_bytes=MOST_PARCEL_BYTES)
+    inbox, piece = Inbox(bounds), b"\7" * MOST_CHUNK_BYTES
+    held: dict[tuple[str, bytes], set[bytes]] = {}
+    for now, (sender, number, index) in enumerate(posts):
+        heard = inbox.receive(sender, claim(number, index, piece), now)
+        assert heard.keep
+        held.setdefault((sender, heard.digest), set()).add(claim(number, index, piece))
+        for gone in heard.dropped:
+            del held[gone]
+        assert inbox.held_bytes <= bounds.all_bytes
+        assert all(sum(who == s for s, _ in held) <= bounds.parcels for who in "abc")
+    kept = {(row.sender, row.frame) for row in inbox.kept()}
+    assert kept == {(sender, frame) for (sender, _), frames in held.items() for frame in frames}
+    assert inbox.held_bytes == MOST_CHUNK_BYTES * len(kept)
 
 
 def test_all_senders_together_stay_within_the_bound_and_the_stalest_parcel_goes() -> None:
