@@ -62,6 +62,11 @@ class Home:
         )
 
     @property
+    def sums(self) -> bool:
+        """Whether reports leave through secure sums: in a study, and nowhere else."""
+        return self.membership is not None
+
+    @property
     def broker_address(self) -> str:
         """Where reports go, for a person; empty where there is no broker."""
         broker = self.settings.broker

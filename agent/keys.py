@@ -55,6 +55,7 @@ class Purpose(StrEnum):
     SEAL = "seal"
     LEDGER = "ledger"  # where the ledger's chain of digests starts
     ANCHOR = "anchor"
+    SHELF = "shelf"  # of the names of what belongs to rounds
     VEIL = "veil"  # of the day numbers and names that a file must show
     IDENTITY = "identity"
 

@@ -12,10 +12,12 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from agent.errors import DamagedRecord
 from agent.home import Home
 from agent.reporter import LONGEST_GAP, Study, periods_due
+from agent.shelf import Kind as Kept
 from agent.store import Store
 from agent.tally import counts_of
 from edge_models.errors import Explained
@@ -23,13 +25,15 @@ from sync.budget import Ledger
 from sync.errors import LedgerRefused, ProtocolError
 from sync.identity import Acquaintances
 from sync.inbox import Inbox
-from sync.parcels import Kind, Parcel
+from sync.ledger_head import parse_notice
+from sync.parcels import Kind, Parcel, parse_frame
 from sync.participation import Enrolled, Participation
 from sync.periods import period_end, period_start
 from sync.policy import Purpose, policy_digest
 from sync.secure_sum.terms import Terms
 
-_COORDINATOR = "coordinator"
+_COORDINATOR: Final = "coordinator"
+_ALL: Final = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +54,11 @@ class Notes:
 
     def part(self, round_id: str) -> bytes | None:
         """What is kept of a round."""
-        return self.store.part(round_id)
+        return self.store.shelf.get(Kept.PART, round_id)
 
     def parts(self) -> Iterable[tuple[str, bytes]]:
         """Everything that is kept of rounds."""
-        return self.store.parts()
+        return self.store.shelf.all(Kept.PART)
 
     def keep_part(
         self,
@@ -129,9 +133,11 @@ class Hearing:
         self.trouble: Explained | None = None
         with home.open_store() as store:
             self._acquaintances = Acquaintances(
-                self._enrolled.study, self._enrolled.authority, store.acquaintances()
+                self._enrolled.study,
+                self._enrolled.authority,
+                store.shelf.get(Kept.MET, _ALL) or b"",
             )
-            for frame in store.frames():
+            for _, frame in store.shelf.all(Kept.FRAME):
                 self._inbox.receive(_COORDINATOR, frame, self._seconds())
 
     def receive(self, _topic: str, payload: bytes) -> None:
@@ -147,24 +153,32 @@ class Hearing:
                 self.trouble = fault
                 return
             if heard.keep:
-                store.keep_frame(heard.digest, payload)
+                store.shelf.put(Kept.FRAME, _frame_name(payload), payload)
             if heard.parcel is None:
                 return
             self._act(store, heard.parcel)
-            store.drop_frames(heard.digest)
+            _drop_frames(store, heard.digest)
             self._inbox.finish(_COORDINATOR, heard.digest, self._seconds())
         self._on_kept()
 
     def _act(self, store: Store, parcel: Parcel) -> None:
         try:
             if parcel.kind is Kind.NOTICE:
-                store.heed(self._home.notice(parcel.content, self._seconds()))
+                store.heed(
+                    parse_notice(
+                        parcel.content,
+                        study=self._enrolled.study,
+                        pseudonym=self._enrolled.identity.credential.name.hex(),
+                        authority=self._enrolled.authority,
+                        now=self._seconds(),
+                    )
+                )
                 return
             before = self._acquaintances.to_bytes()
             self._participation(store).hear(parcel, self._seconds())
             after = self._acquaintances.to_bytes()
             if after != before:
-                store.keep_acquaintances(after)
+                store.shelf.put(Kept.MET, _ALL, after)
         except (ProtocolError, LedgerRefused) as fault:
             self.trouble = fault
 
@@ -177,7 +191,7 @@ class Hearing:
         with self._lock, self._home.open_store() as store:
             self._participation(store).forget(self._seconds())
             for _, digest in self._inbox.expire(self._seconds()):
-                store.drop_frames(digest)
+                _drop_frames(store, digest)
 
     def _participation(self, store: Store) -> Participation:
         now = self._clock()
@@ -193,3 +207,14 @@ class Hearing:
 
     def _seconds(self) -> int:
         return int(self._clock().timestamp())
+
+
+def _frame_name(payload: bytes) -> str:
+    frame = parse_frame(payload)
+    return f"{frame.digest.hex()}/{frame.index}"
+
+
+def _drop_frames(store: Store, digest: bytes) -> None:
+    for name, _ in store.shelf.all(Kept.FRAME):
+        if name.startswith(digest.hex()):
+            store.shelf.drop(Kept.FRAME, name)

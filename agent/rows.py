@@ -199,11 +199,13 @@ class Rows:
 
     def set_single(self, name: str, sealed: bytes) -> None:
         """Write what there is one of."""
-        self.connection.execute("INSERT OR REPLACE INTO singles VALUES (?, ?)", (name, sealed))
+        with self._explained():
+            self.connection.execute("INSERT OR REPLACE INTO singles VALUES (?, ?)", (name, sealed))
 
     def delete_single(self, name: str) -> None:
         """Forget what there is one of."""
-        self.connection.execute("DELETE FROM singles WHERE name = ?", (name,))
+        with self._explained():
+            self.connection.execute("DELETE FROM singles WHERE name = ?", (name,))
 
     def single_names(self, prefix: str) -> list[str]:
         """The names that begin so, in order."""

@@ -13,7 +13,6 @@ put back shows in the ledger's anchor (`agent.anchor`); that windows and gaps we
 Place in the life of a record: screening → codec → cipher → **here** → tally, the person's page.
 """
 
-import hmac
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -39,6 +38,7 @@ from agent.errors import DamagedRecord, KeyMismatch, StoreError
 from agent.keys import Purpose, sub_key
 from agent.records import GapRecord, WindowRecord
 from agent.rows import Row, Rows, Table
+from agent.shelf import Kind, Shelf
 from sync.budget import Ledger, already_paid
 from sync.errors import LedgerRefused
 from sync.ledger_head import LedgerHead, LedgerNotice, head_of, heed
@@ -48,12 +48,13 @@ Record = TypeVar("Record", WindowRecord, GapRecord)
 OnDamage = Callable[[DamagedRecord], None]
 RandomBytes = Callable[[int], bytes]
 
+ROUND_LABEL: Final = "round/"
+"""In the outbox, in the place of a report's period: what a round's messages are labelled with."""
 _CANARY: Final = b"sottovoce store 1"
 ANCHOR_FOLDER: Final = "anchor"
 """Where the ledger's anchor lies, beside the store, unless it is told otherwise."""
 _FIRST_DAY: Final = date(1970, 1, 1)
 _NO_DAY: Final = 0
-_ROUND: Final = "round/"
 _SHIFT_BYTES: Final = 4
 _NAMES: Final[dict[Table, str]] = {
     "windows": "window",
@@ -82,8 +83,8 @@ class Store:
         self._anchor = Anchor(self._anchor_folder, sub_key(key, Purpose.ANCHOR))
         shift = sub_key(key, Purpose.VEIL)[:_SHIFT_BYTES]
         self._shift = int.from_bytes(shift, "big")
-        self._veil = sub_key(key, Purpose.VEIL)
         self._rows = Rows(path)
+        self.shelf = Shelf(self._rows, self._cipher, sub_key(key, Purpose.SHELF))
         try:
             if self._rows.is_new:
                 self._begin()
@@ -341,17 +342,6 @@ class Store:
             outgoing = Outgoing(rows.next_number("outbox"), period, made_at, None, sealed)
             self._add("outbox", _NO_DAY, encode_outgoing(outgoing))
 
-    def part(self, round_id: str) -> bytes | None:
-        """What is kept of a round, None if it was never heard of; raises as `ledger`."""
-        kept = self._single(self._veiled(round_id))
-        return None if kept is None else decode_single(kept)[1]
-
-    def parts(self) -> list[tuple[str, bytes]]:
-        """Everything that is kept of rounds, by their ids; raises as `ledger`."""
-        names = self._rows.single_names(_ROUND)
-        found = (self._single(name) for name in names)
-        return [decode_single(kept) for kept in found if kept is not None]
-
     def keep_part(
         self,
         round_id: str,
@@ -368,18 +358,13 @@ class Store:
         spends = self._rows.transaction() if charged is None else self.spending(charged)
         with spends as rows:
             if part is None:
-                rows.delete_single(self._veiled(round_id))
+                self.shelf.drop(Kind.PART, round_id)
             else:
-                self._set_single(self._veiled(round_id), encode_single(round_id, part))
+                self.shelf.put(Kind.PART, round_id, part)
             for message in sealed:
                 number = rows.next_number("outbox")
-                label = f"{_ROUND}{round_id}"
-                self._add("outbox", _NO_DAY, encode_outgoing(
-                    Outgoing(number, label, made_at, None, message)))  # fmt: skip
-
-    def _veiled(self, round_id: str) -> str:
-        """A name that doesn't tell a thief which round it was."""
-        return _ROUND + hmac.digest(self._veil, round_id.encode(), "sha256").hex()[:32]
+                outgoing = Outgoing(number, ROUND_LABEL + round_id, made_at, None, message)
+                self._add("outbox", _NO_DAY, encode_outgoing(outgoing))
 
     def outgoing(self, on_damage: OnDamage | None = None) -> list[Outgoing]:
         """Every report that was made, sent or waiting, oldest first; raises as `windows`."""

@@ -7,6 +7,7 @@ In the life of a report: it is one addend by now. These models are the JSON of `
 """
 
 from datetime import datetime
+from fractions import Fraction
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict
@@ -127,7 +128,7 @@ def cohort(
         ReportStoreError: the store can't be read.
     """
     held = store.snapshot()
-    chosen = _chosen(held.sums, period, minimum)
+    chosen = _chosen(held.sums, period, minimum, policy)
     result = _estimated(chosen, policy, minimum)
     tallies = {tally.outcome: tally for tally in held.tallies}
     counts = {outcome: tally.count for outcome, tally in tallies.items()}
@@ -167,7 +168,7 @@ def table(
         ReportStoreError: the store can't be read.
     """
     sums = [each for each in store.snapshot().sums if each.reports >= minimum]
-    wanted = [*sums, _pooled(sums)] if len(sums) > 1 else sums
+    wanted = [*sums, _pooled(sums, policy)] if len(sums) > 1 else sums
     rows: list[tuple[str | int | float, ...]] = []
     for each in wanted:
         result = _estimated(each, policy, minimum)
@@ -184,13 +185,15 @@ def table(
 TABLE_COLUMNS: Final = ("period", "reports", "histogram", *BinAnswer.model_fields)
 
 
-def _chosen(sums: tuple[PeriodSum, ...], wanted: str | None, minimum: int) -> PeriodSum:
+def _chosen(
+    sums: tuple[PeriodSum, ...], wanted: str | None, minimum: int, policy: Policy
+) -> PeriodSum:
     enough = [each for each in sums if each.reports >= minimum]
     if wanted == ALL:
-        return _pooled(enough)
+        return _pooled(enough, policy)
     if wanted is None:
         newest = (enough or list(sums))[-1:]
-        return newest[0] if newest else _pooled([])
+        return newest[0] if newest else _pooled([], policy)
     for each in sums:
         if each.period == wanted:
             return each
@@ -199,19 +202,25 @@ def _chosen(sums: tuple[PeriodSum, ...], wanted: str | None, minimum: int) -> Pe
     )
 
 
-def _pooled(sums: list[PeriodSum]) -> PeriodSum:
+def _pooled(sums: list[PeriodSum], policy: Policy) -> PeriodSum:
     return PeriodSum(
         ALL,
         sum(each.reports for each in sums),
         tuple(sum(each.totals[cell] for each in sums) for cell in range(CELLS)),
+        sum((_noise_in(each, policy) for each in sums), Fraction(0)),
     )
+
+
+def _noise_in(sum_: PeriodSum, policy: Policy) -> Fraction:
+    """The variance parameter of a cell's noise: that of the sum, or of each report together."""
+    return sum_.noise if sum_.noise is not None else sum_.reports * policy.sigma2
 
 
 def _estimated(chosen: PeriodSum, policy: Policy, minimum: int) -> CohortEstimate | TooFew:
     return estimate(
         chosen.totals,
         chosen.reports,
-        sigma2=policy.sigma2,
+        sigma2=_noise_in(chosen, policy) / max(1, chosen.reports),
         histograms=HISTOGRAMS,
         minimum=minimum,
     )

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +40,9 @@ CREATE TABLE rounds (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE members (
     pseudonym TEXT NOT NULL, round TEXT NOT NULL, PRIMARY KEY (pseudonym, round)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE sums (
+    period TEXT PRIMARY KEY, people INTEGER NOT NULL, totals TEXT NOT NULL, noise TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE heads (
     pseudonym TEXT PRIMARY KEY, head BLOB NOT NULL, standing TEXT NOT NULL, seen_at TEXT NOT NULL
@@ -94,11 +98,16 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class PeriodSum:
-    """The cell-wise sum of a period's noised reports; `totals` has one entry a cell."""
+    """The cell-wise sum of a period's noised reports; `totals` has one entry a cell.
+
+    `noise` is the variance parameter of a cell's noise, in people squared, where the sum was opened
+    as one; None where each report brought its own.
+    """
 
     period: str
     reports: int
     totals: tuple[int, ...]
+    noise: Fraction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +178,19 @@ class ReportStore:
         with self.transaction(writes=False) as rows:
             return Snapshot(self._sums(rows), _tallies(rows))
 
+    def keep_sum(self, opened: PeriodSum) -> None:
+        """Keep the opened sum of a period; it is shown instead of single reports of that period.
+
+        Raises:
+            ReportStoreError: it can't be kept.
+        """
+        with self.transaction(writes=True) as rows:
+            totals = " ".join(map(str, opened.totals))
+            rows.execute(
+                "INSERT OR REPLACE INTO sums VALUES (?, ?, ?, ?)",
+                (opened.period, opened.reports, totals, str(opened.noise)),
+            )
+
     def tallies(self) -> tuple[Tally, ...]:
         """What became of every message so far; outcomes that never happened are left out.
 
@@ -182,9 +204,14 @@ class ReportStore:
         by_period: dict[str, list[bytes]] = {}
         for period, counts in rows.execute("SELECT period, counts FROM reports ORDER BY period"):
             by_period.setdefault(period, []).append(counts)
-        return tuple(
-            PeriodSum(period, len(blobs), self._total(blobs)) for period, blobs in by_period.items()
-        )
+        sums = {
+            period: PeriodSum(period, len(blobs), self._total(blobs))
+            for period, blobs in by_period.items()
+        }
+        for period, people, totals, noise in rows.execute("SELECT * FROM sums"):
+            cells = tuple(int(total) for total in totals.split())
+            sums[period] = PeriodSum(period, people, cells, Fraction(noise))
+        return tuple(sums[period] for period in sorted(sums))
 
     def _total(self, blobs: list[bytes]) -> tuple[int, ...]:
         table = np.frombuffer(b"".join(blobs), dtype=_COUNT_TYPE).reshape(-1, self._cells)

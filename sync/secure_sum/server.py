@@ -45,10 +45,14 @@ _AWAITED = (Step.ADVERT, Step.SHARES, Step.MASKED, Step.CONFIRM, Step.OPENING)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Opened:
-    """A round's end: the sum over `members` (names), uint32 (N,) mod 2^32, noise included."""
+    """A round's end: the sum over `members` (names), uint32 (N,) mod 2^32, noise included.
+
+    `joined` is how many were on the roster; a member's share of the noise was sized by it.
+    """
 
     total: Vector = field(repr=False)
     members: tuple[bytes, ...]
+    joined: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +341,8 @@ class Gathering:
                     total -= shared
                 else:
                     total += shared
-        return Opened(total, tuple(cohort.names[place] for place in sorted(self._vectors)))
+        members = tuple(cohort.names[place] for place in sorted(self._vectors))
+        return Opened(total, members, len(cohort.names))
 
     def _held_shares(self) -> dict[int, list[tuple[int, bytes]]]:
         """For each member, the (point, share) pairs that its neighbours have opened."""
