@@ -19,6 +19,8 @@ from typing import Final
 
 from sync.errors import SyncError
 
+BOOK_FILE: Final = "rounds.db"
+"""In the coordinator's state folder."""
 _APPLICATION_ID: Final = 0x53565244  # "SVRD"
 _SCHEMA_VERSION: Final = 1
 _SCHEMA: Final = f"""

@@ -22,7 +22,7 @@ from rich.table import Table
 from edge_models.bundle import shipped_bundle
 from sync.coordinator.drafts import LEAST_STEP_S, MOST_STEP_S, draft_of
 from sync.coordinator.fleet import Device, Fleet, dying
-from sync.coordinator.round_book import Entry, RoundBook, State, Wish, open_round_book
+from sync.coordinator.round_book import BOOK_FILE, Entry, RoundBook, State, Wish, open_round_book
 from sync.envelope import decoded
 from sync.errors import PolicyError
 from sync.messages import CELLS, HISTOGRAMS, first_cells
@@ -33,8 +33,6 @@ from sync.secure_sum.terms import STEPS, SignedTerms, Terms
 from sync.secure_sum.wire import Step
 from sync.shared_noise import unscaled
 
-BOOK_FILE: Final = "rounds.db"
-"""In the coordinator's state folder."""
 _LOOK_EVERY_S: Final = 0.5
 _SIMULATED_STUDY: Final = "simulated"
 _STEPS: Final = dict(
