@@ -34,14 +34,17 @@ ONE_PLACE = {
     "fastapi": {"sync.coordinator.service"},
     "starlette": {"sync.coordinator.service"},
     "uvicorn": {"sync.coordinator.service"},
-    # database: one on the device, one at the coordinator
-    "sqlite3": {"agent.rows", "sync.coordinator.store"},
-    # cryptography: record cipher and its key, signatures, certificates, masks
+    # database: one on the device; at the coordinator one for reports and one for members
+    "sqlite3": {"agent.rows", "sync.coordinator.members", "sync.coordinator.store"},
+    # pictures
+    "segno": {"sync.coordinator.qr_code"},
+    # cryptography: record cipher and its key, signatures, enrolment, certificates, masks
     "cryptography": {
         "agent.cipher",
         "agent.keys",
         "sync.identity",
-        "sync.coordinator.authority",
+        "sync.enrolment",
+        "sync.coordinator.certificates",
         "sync.secure_sum.channel",
         "sync.secure_sum.masks",
     },
@@ -56,6 +59,8 @@ MAY_NETWORK = {
     "agent.page": {"http", "socket", "urllib"},
     "agent.demo.processes": {"http", "urllib"},  # reads the coordinator's page; never on a device
     "sync.endpoint": {"socket", "ssl"},  # the names of what can go wrong, and TLS settings
+    "sync.enrolment_line": {"socket", "ssl"},  # once, to the study's desk; sends an Ask or nothing
+    "agent.membership": {"ssl"},  # certificates from one form into another
 }
 """What `agent` and the device's half of `sync` may use of the standard library's network."""
 
@@ -185,10 +190,9 @@ def test_each_library_is_named_in_its_place_only(library: str) -> None:
     assert named <= ONE_PLACE[library]
 
 
-def test_each_room_has_one_database_module() -> None:
-    for room in ("agent", "sync"):
-        using = [m for m in MODULES if within(m, room) and "sqlite3" in libraries(m)]
-        assert len(using) <= 1
+def test_the_device_has_one_database_module_and_its_half_of_sync_none() -> None:
+    using = {module for module in MODULES if "sqlite3" in libraries(module)}
+    assert {module for module in using if not within(module, "sync.coordinator")} == {"agent.rows"}
 
 
 def test_the_device_reaches_the_network_through_the_transport_only() -> None:
@@ -295,3 +299,55 @@ def test_no_other_module_publishes_past_the_transport() -> None:
         if module != "sync.transport":
             for call in calls(module):
                 assert not ast.unparse(call.func).endswith("client.publish"), module
+
+
+# The other line: an enrolment, which sends an ask and nothing that was sensed.
+
+
+def test_the_enrolment_line_sends_an_ask_and_nothing_else() -> None:
+    exchange = next(
+        node
+        for node in ast.walk(tree_of("sync.enrolment_line"))
+        if isinstance(node, ast.FunctionDef) and node.name == "exchange"
+    )
+    guard = exchange.body[1]  # after the docstring, before anything else
+    assert isinstance(guard, ast.If)
+    assert ast.unparse(guard.test) == "type(ask) is not Ask"
+    assert isinstance(guard.body[0], ast.Raise)
+    sent = [
+        ast.unparse(call)
+        for call in ast.walk(exchange)
+        if isinstance(call, ast.Call)
+        and ast.unparse(call.func).rpartition(".")[2].startswith("send")
+    ]
+    assert sent == ["send(line, ask.to_bytes())"]
+
+
+def test_only_enrolment_makes_an_ask_and_it_knows_nothing_that_is_sensed() -> None:
+    makers = {
+        module
+        for module in MODULES
+        for call in calls(module)
+        if ast.unparse(call.func).rpartition(".")[2] == "Ask"
+    }
+    assert makers == {"sync.enrolment"}
+    ours = {name for name in imports("sync.enrolment") if name in MODULES}
+    assert ours <= {
+        "sync.envelope", "sync.errors", "sync.identity", "sync.invites", "sync.messages",
+    }  # fmt: skip
+    taken = {name for name in imports("sync.enrolment") if name.startswith("sync.messages.")}
+    assert {name.rpartition(".")[2] for name in taken} == {"Pseudonym", "StudyName", "Version"}
+
+
+def test_the_line_that_answers_is_the_coordinators_alone() -> None:
+    taken = {
+        (module, name.rpartition(".")[2])
+        for module in MODULES
+        for name in imports(module)
+        if name.startswith("sync.enrolment_line.")
+    }
+    assert taken == {
+        ("agent.enrol", "exchange"),
+        ("sync.coordinator.desk", "received"),
+        ("sync.coordinator.desk", "send"),
+    }
