@@ -10,10 +10,12 @@ import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from sync.errors import BrokerError
+from sync.errors import BrokerError, Revoked
 
-_KEPT = "Nothing is lost: the report is kept, and sent again as it is."
+_LISTEN_S: Final = 1.0
+_KEPT: Final = "Nothing is lost: the report is kept, and sent again as it is."
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,8 @@ class Endpoint:
                 "Check the CA file and the device's clock; do not turn TLS off.",
             )
         if isinstance(fault, ssl.SSLError):
+            if (refusal := self._refusal(fault)) is not None:
+                return refusal
             return BrokerError(
                 f"No TLS connection with {self} came about ({why(fault)}).",
                 "Check that this port speaks TLS and knows this device's certificate.",
@@ -125,10 +129,49 @@ class Endpoint:
 
     def went_away(self, reason: str) -> BrokerError:
         """The connection ended before the answer came."""
+        if (refusal := self._refusal(self._alert())) is not None:
+            return refusal
         return BrokerError(
             f"The broker at {self} ended the connection before it answered ({reason}).",
             f"It may be restarting: try again. {_KEPT}",
         )
+
+    def _alert(self) -> ssl.SSLError | None:
+        """What TLS says to who only listens.
+
+        In TLS 1.3 a broker looks at a certificate after the handshake; who has spoken by then may
+        see the connection end, and miss the reason.
+        """
+        if self.tls is None:
+            return None
+        try:
+            with (
+                socket.create_connection((self.host, self.port), _LISTEN_S) as plain,
+                self.tls.context().wrap_socket(plain, server_hostname=self.host) as line,
+            ):
+                line.recv(1)
+        except ssl.SSLError as fault:
+            return fault
+        except (OSError, BrokerError):
+            pass  # the first fault is the one to tell
+        return None
+
+    def _refusal(self, alert: ssl.SSLError | None) -> BrokerError | None:
+        """What a refused certificate means to its owner."""
+        reason = str(alert.reason) if alert is not None else ""
+        if reason.endswith("ALERT_CERTIFICATE_REVOKED"):
+            return Revoked(
+                "The study has revoked this device: its broker lets it in no more.",
+                "Nothing more is sent; screening goes on. Ask the study why.",
+            )
+        if reason.endswith("ALERT_CERTIFICATE_EXPIRED"):
+            return BrokerError(
+                "This device's certificate for the study has ended.",
+                f"Enrol it again with a fresh invite: sottovoce enrol INVITE --again. {_KEPT}",
+            )
+        if reason.endswith(("ALERT_UNKNOWN_CA", "ALERT_CERTIFICATE_REQUIRED", "BAD_CERTIFICATE")):
+            return self.refuses("it does not know the certificate")
+        return None
 
     def no_broker(self) -> BrokerError:
         """Something answers there, but not in MQTT."""
@@ -138,7 +181,7 @@ class Endpoint:
         )
 
 
-_AS = "Write it as HOST:PORT, such as broker.example:8883."
+_AS: Final = "Write it as HOST:PORT, such as broker.example:8883."
 
 
 def why(fault: Exception) -> str:

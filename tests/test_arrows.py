@@ -41,6 +41,8 @@ ONE_PLACE = {
         "sync.coordinator.round_book",
         "sync.coordinator.store",
     },
+    # pictures
+    "segno": {"sync.coordinator.qr_code"},
     # cryptography: record cipher and its key, signatures, certificates, masks
     "cryptography": {
         "agent.cipher",
@@ -61,9 +63,9 @@ MAY_NETWORK = {
     "agent.service": {"http", "socket", "urllib"},  # the person's page, on loopback
     "agent.page": {"http", "socket", "urllib"},
     "agent.demo.processes": {"http", "urllib"},  # reads the coordinator's page; never on a device
-    "agent.membership": {"ssl"},  # whether certificate and key are a pair
-    "sync.enrolment_line": {"socket", "ssl"},  # before there is a certificate; see its rules
     "sync.endpoint": {"socket", "ssl"},  # the names of what can go wrong, and TLS settings
+    "sync.enrolment_line": {"socket", "ssl"},  # once, to the study's desk; sends an Ask or nothing
+    "agent.membership": {"ssl"},  # certificates from one form into another
 }
 """What `agent` and the device's half of `sync` may use of the standard library's network."""
 
