@@ -287,7 +287,7 @@ def _missing(week: list[_Digest]) -> tuple[Missing, ...]:
 
 
 def _privacy(store: Store, study: Study) -> Privacy:
-    ledger, policy, refused = store.ledger(), study.policy, store.refusal()
+    ledger, policy, refused = store.ledger(), study.policy, store.book.refusal()
     return Privacy(
         policy=policy.reference,
         delta=policy.delta,

@@ -157,7 +157,7 @@ class Courier:
         member = self._home.membership
         if member is None or self._carrier is None or sending.why is not None:
             return
-        head = store.ledger_head(member.study, member.pseudonym).to_bytes()
+        head = store.book.head(member.study, member.pseudonym).to_bytes()
         if head == self._told:
             return
         topic = UpTopic(member.study, member.pseudonym)

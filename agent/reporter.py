@@ -116,7 +116,7 @@ def prepare_reports(
     made: list[str] = []
     damaged: list[DamagedRecord] = []
     try:
-        store.check_ledger()
+        store.book.check()
     except LedgerRefused as refusal:
         return Prepared((), refusal, 0)
     for period in periods_due(store, now, finish_current=finish_current):
@@ -161,7 +161,7 @@ def send_outbox(store: Store, carrier: Carrier, seal: Seal, now: datetime) -> Se
     sent_bytes = 0
     waiting = store.outbox(kept.append)
     try:
-        store.check_ledger()
+        store.book.check()
     except LedgerRefused as refusal:
         return Sending((), 0, tuple(outgoing.period for outgoing in waiting), refusal)
     held: list[str] = []

@@ -49,8 +49,7 @@ class Notes:
         Raises:
             LedgerRefused: the store is older than what was spent from it.
         """
-        self.store.check_ledger()
-        return self.store.ledger()
+        return self.store.book.check()
 
     def part(self, round_id: str) -> bytes | None:
         """What is kept of a round."""
@@ -164,7 +163,7 @@ class Hearing:
     def _act(self, store: Store, parcel: Parcel) -> None:
         try:
             if parcel.kind is Kind.NOTICE:
-                store.heed(
+                store.book.heed(
                     parse_notice(
                         parcel.content,
                         study=self._enrolled.study,

@@ -118,7 +118,7 @@ def old_copy(device: Device) -> Live:
     with device.store() as store:
         for number in (1, 2):
             head = Spend(f"{number:064x}", Fraction(1, 80), POLICY.reference, For.HEAD)
-            with store.spending(Ledger((*store.ledger().spends, head))):
+            with store.book.spending(Ledger((*store.ledger().spends, head))):
                 pass
         fill_week(store, LAST_MONDAY - timedelta(weeks=1), days=3)
         report(store, 1, Broker())

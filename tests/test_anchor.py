@@ -11,7 +11,9 @@ import pytest
 
 from agent.anchor import Anchor, Mark
 from agent.codec import Outgoing
+from agent.config import Settings
 from agent.errors import StoreError
+from agent.home import open_home
 from agent.keys import Purpose, sub_key
 from agent.reporter import Study, prepare_reports, send_outbox
 from agent.store import ANCHOR_FOLDER
@@ -74,7 +76,8 @@ from tests.test_anchor import SPENDS
 from sync.budget import Ledger
 
 folder, points = Path(sys.argv[1]), [int(n) for n in sys.argv[2].split(",")]
-watched = tuple(str(Path("agent", name)) for name in ("anchor.py", "store.py", "rows.py"))
+names = ("anchor.py", "book.py", "rows.py", "sealed.py", "store.py")
+watched = tuple(str(Path("agent", name)) for name in names)
 
 def kill_at(point):
     left = [point]
@@ -95,7 +98,7 @@ for point in points:
         store = Device(copy).store()
         kill_at(point)
         store.commit_release(b"report 2", Ledger.of(SPENDS[:2]), NOW)
-        store.check_ledger()
+        store.book.check()
         sys.settrace(None)
         (copy / "sent").touch()  # only now anything may leave
         os._exit(0)
@@ -118,11 +121,11 @@ def test_a_kill_between_any_two_steps_neither_loses_nor_doubles_a_spend(tmp_path
         assert before is not None
         with Device(folder).store() as store:
             spent = len(store.ledger().spends)
-            assert store.refusal() is None
+            assert store.book.refusal() is None
             assert [each.sealed for each in store.outbox()] == [b"report 1", b"report 2"][:spent]
             assert before.count <= spent  # the anchor is never ahead
             assert not sent or (spent, before.count) == (2, 2)  # sent means paid, and anchored
-            assert store.check_ledger() == Ledger.of(SPENDS[:spent])
+            assert store.book.check() == Ledger.of(SPENDS[:spent])
             after = mark_of(folder)
             assert after is not None and after.count == spent  # it has caught up
             if spent == 2:
@@ -131,7 +134,7 @@ def test_a_kill_between_any_two_steps_neither_loses_nor_doubles_a_spend(tmp_path
         seen.add((spent, before.count))
         put_back(backup, folder)
         with Device(folder).store() as store:
-            assert (store.refusal() is None) == (spent == 1)  # an old copy is known as one
+            assert (store.book.refusal() is None) == (spent == 1)  # an old copy is known as one
     assert seen == {(1, 1), (2, 1), (2, 2)}  # kills came before, between and after
 
 
@@ -144,14 +147,14 @@ def test_a_store_put_back_from_a_backup_releases_nothing_and_says_why(tmp_path: 
     put_back(backup, folder)
     with Device(folder).store() as store:
         with pytest.raises(LedgerRefused) as refused:
-            store.check_ledger()
+            store.book.check()
         assert "holds 1 releases" in refused.value.cause and "paid for 3" in refused.value.cause
         assert "newest store back" in refused.value.remedy
         with pytest.raises(LedgerRefused):
             store.commit_release(b"a second draw", Ledger.of(SPENDS[:2]), NOW)
         assert len(store.ledger().spends) == len(store.outbox()) == 1
         store.add_window(scored(NOW))  # screening goes on
-        refusal = store.refusal()
+        refusal = store.book.refusal()
         assert refusal is not None and refusal.cause == refused.value.cause
     mark = mark_of(folder)
     assert mark is not None and mark.count == 3  # and stays
@@ -189,7 +192,7 @@ def test_another_story_of_the_same_length_is_refused(tmp_path: Path) -> None:
         Device(tmp_path / "one").store() as store,
         pytest.raises(LedgerRefused, match="another story"),
     ):
-        store.check_ledger()
+        store.book.check()
 
 
 def test_a_store_that_lost_its_anchor_is_refused_and_a_new_store_beside_an_old_anchor_too(
@@ -198,10 +201,10 @@ def test_a_store_that_lost_its_anchor_is_refused_and_a_new_store_beside_an_old_a
     pay(tmp_path, 2)
     shutil.move(tmp_path / ANCHOR_FOLDER, tmp_path / "aside")
     with Device(tmp_path).store() as store, pytest.raises(LedgerRefused, match="is gone"):
-        store.check_ledger()
+        store.book.check()
     shutil.move(tmp_path / "aside", tmp_path / ANCHOR_FOLDER)
     with Device(tmp_path).store() as store:
-        assert len(store.check_ledger().spends) == 2
+        assert len(store.book.check().spends) == 2
     for file in tmp_path.glob("store.db*"):
         file.unlink()
     with Device(tmp_path).store() as store, pytest.raises(LedgerRefused, match="paid for 2"):
@@ -213,14 +216,14 @@ def test_an_anchor_that_was_altered_is_refused(tmp_path: Path, content: bytes) -
     pay(tmp_path, 1)
     (tmp_path / ANCHOR_FOLDER / "ledger").write_bytes(content)
     with Device(tmp_path).store() as store, pytest.raises(LedgerRefused, match="damaged"):
-        store.check_ledger()
+        store.book.check()
 
 
 def test_an_anchor_of_another_device_is_refused(tmp_path: Path) -> None:
     pay(tmp_path, 1)
     Anchor(tmp_path / ANCHOR_FOLDER, bytes(32)).move(Mark(0, bytes(32)))
     with Device(tmp_path).store() as store, pytest.raises(LedgerRefused, match="another key"):
-        store.check_ledger()
+        store.book.check()
 
 
 def test_an_anchor_that_cannot_be_moved_holds_everything_back_until_it_can(tmp_path: Path) -> None:
@@ -234,7 +237,7 @@ def test_an_anchor_that_cannot_be_moved_holds_everything_back_until_it_can(tmp_p
         with pytest.raises(StoreError, match="anchor"):
             send_outbox(store, Taker(), SEAL, NOW)
         blocked.rmdir()
-        assert len(store.check_ledger().spends) == 2
+        assert len(store.book.check().spends) == 2
     mark = mark_of(tmp_path)
     assert mark is not None and mark.count == 2
 
@@ -251,11 +254,11 @@ def test_a_store_of_before_there_was_a_chain_opens_and_goes_on(tmp_path: Path) -
                     len(word).to_bytes(2, "little") + word.encode()
                     for word in (spend.subject, "1/8", spend.policy)
                 )
-                sealed = store._cipher.close(old, f"row/spends/{number}/0".encode())
+                sealed = store._sealed.cipher.close(old, f"row/spends/{number}/0".encode())
                 rows.replace("spends", (number, 0, sealed))
     with Device(tmp_path).store() as store:
-        assert store.refusal() is None
-        assert store.check_ledger() == Ledger.of(SPENDS[:2])
+        assert store.book.refusal() is None
+        assert store.book.check() == Ledger.of(SPENDS[:2])
         store.commit_release(b"report 3", Ledger.of(SPENDS), NOW)
         assert store.ledger() == Ledger.of(SPENDS)
     mark = mark_of(tmp_path)
@@ -264,12 +267,12 @@ def test_a_store_of_before_there_was_a_chain_opens_and_goes_on(tmp_path: Path) -
 
 def test_a_round_and_what_belongs_to_it_are_paid_for_in_one_transaction(tmp_path: Path) -> None:
     with Device(tmp_path).store() as store:
-        with store.spending(Ledger((HEAD,))) as rows:
+        with store.book.spending(Ledger((HEAD,))) as rows:
             rows.set_single("a round", b"its state")
         assert store.ledger() == Ledger((HEAD,)) and store.outbox() == []
         with (
             pytest.raises(ZeroDivisionError),
-            store.spending(Ledger((HEAD, SPENDS[0]))) as rows,
+            store.book.spending(Ledger((HEAD, SPENDS[0]))) as rows,
         ):
             rows.set_single("a round", b"another state")
             raise ZeroDivisionError
@@ -287,31 +290,41 @@ def test_what_the_study_has_seen_stops_a_device_that_does_not_know_it_for_good(
     backup = copied(folder, tmp_path / "backup", anchor=True)  # the whole folder, this time
     pay(folder, 3)
     with Device(folder).store() as store:
-        known = store.ledger_head("home", "ab" * 16)
-        early = store.ledger_head("home", "ab" * 16).trail[1]
+        known = store.book.head("home", "ab" * 16)
+        early = store.book.head("home", "ab" * 16).trail[1]
     notice = LedgerNotice(
         version=1, study="home", pseudonym="ab" * 16, count=3, digest=known.trail[-1]
     )
     with Device(folder).store() as store:
-        store.heed(notice)  # it knows, and goes on
-        store.heed(notice.model_copy(update={"count": 1, "digest": early}))  # late: stops nobody
-        assert store.refusal() is None
+        store.book.heed(notice)  # it knows, and goes on
+        store.book.heed(
+            notice.model_copy(update={"count": 1, "digest": early})
+        )  # late: stops nobody
+        assert store.book.refusal() is None
     with Device(backup).store() as store:
-        assert store.refusal() is None  # it can't know by itself
+        assert store.book.refusal() is None  # it can't know by itself
         with pytest.raises(LedgerRefused, match="seen 3 paid releases"):
-            store.heed(notice)
+            store.book.heed(notice)
     with Device(backup).store() as store:
-        refusal = store.refusal()
+        refusal = store.book.refusal()
         assert refusal is not None and "holds 1" in refusal.cause and refusal.remedy
         with pytest.raises(LedgerRefused):
             store.commit_release(b"a second draw", Ledger.of(SPENDS[:2]), NOW)
+
+
+def test_the_anchor_lies_where_the_settings_say(tmp_path: Path) -> None:
+    settings = Settings(state=str(tmp_path / "state"), anchor=str(tmp_path / "elsewhere"))
+    with open_home(settings, {}).open_store() as store:
+        store.commit_release(b"report", Ledger.of(SPENDS[:1]), NOW)
+    assert (tmp_path / "elsewhere" / "ledger").exists()
+    assert not (tmp_path / "state" / ANCHOR_FOLDER).exists()
 
 
 def test_two_connections_never_move_the_anchor_backward(tmp_path: Path) -> None:
     with Device(tmp_path).store() as one, Device(tmp_path).store() as two:
         for paid, store in enumerate((one, two, one), 1):
             store.commit_release(b"report", Ledger.of(SPENDS[:paid]), NOW)
-            two.check_ledger()
+            two.book.check()
             mark = mark_of(tmp_path)
             assert mark is not None and mark.count == paid
         assert one.outgoing()[0] == Outgoing(1, "2026-W45", NOW, None, b"report")

@@ -45,7 +45,8 @@ CREATE TABLE sums (
     period TEXT PRIMARY KEY, people INTEGER NOT NULL, totals TEXT NOT NULL, noise TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE heads (
-    pseudonym TEXT PRIMARY KEY, head BLOB NOT NULL, standing TEXT NOT NULL, seen_at TEXT NOT NULL
+    pseudonym TEXT PRIMARY KEY, head BLOB NOT NULL, spent TEXT NOT NULL, standing TEXT NOT NULL,
+    seen_at TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
 _SCHEMA: Final = f"""
