@@ -21,12 +21,36 @@ from sync.errors import ProtocolError
 KEY_BYTES: Final = 32
 TAG_BYTES: Final = 16
 CONFIRMATION_BYTES: Final = 16
+_IGNORED_BIT: Final = 1 << 255
+_FIELD: Final = 2**255 - 19
+_SMALL_ORDER: Final = frozenset(
+    (
+        0,
+        1,
+        325606250916557431795983626356110631294008115727848805560023387167927233504,
+        39382357235489614581723060781553021112529911719440698176882885853963445705823,
+        _FIELD - 1,
+        _FIELD,
+        _FIELD + 1,
+    )
+)
+"""The points from which every private key makes the secret zero (RFC 7748, section 6.1)."""
 _ONCE: Final = bytes(12)
 
 
 def public_half(private_key: bytes) -> bytes:
     """The X25519 public key, 32 bytes."""
     return X25519PrivateKey.from_private_bytes(private_key).public_key().public_bytes_raw()
+
+
+def check_public(public_key: bytes) -> None:
+    """Return if a secret could come from this public key (32 bytes), without making one.
+
+    Raises:
+        ProtocolError: it is of small order.
+    """
+    if int.from_bytes(public_key, "little") % _IGNORED_BIT in _SMALL_ORDER:
+        raise ProtocolError("A public key is none that a secret could come from.")
 
 
 class Agreement:

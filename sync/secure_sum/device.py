@@ -147,6 +147,8 @@ Member = Joined | Shared | Ready | Masked | Confirmed | Ended
 Answer = tuple[Member, bytes | None]
 """The next state, and what to say. Keep the state before anything is sent."""
 
+NO_SHARES: Final = b"\xff" * (2 * SHARE_BYTES)
+"""Held instead of the shares that a neighbour had closed wrongly: numbers that no share has."""
 _HEARS: Final = (Step.ROSTER, Step.INBOX, Step.SURVIVORS, Step.CONFIRMS)
 
 
@@ -242,7 +244,8 @@ def masked(member: Ready, values: Vector, identity: Identity) -> tuple[Masked, b
             total -= shared
     body = total.astype("<u4").tobytes()
     said = wire.signed(identity, seat.round_id, Step.MASKED, body)
-    return Masked(seat, place, member.held, member.heard), said
+    spent = replace(seat, mask_private=b"")  # its neighbours hold it from here on
+    return Masked(spent, place, member.held, member.heard), said
 
 
 def pair_mask(
@@ -318,7 +321,7 @@ def _share(
     ]
     said = seed_commitment(own_seed) + b"".join(ciphertexts)
     sits = Place(index, members, roster_digest, own_seed, tuple(neighbours))
-    after = Shared(seat, sits, member.heard)
+    after = Shared(replace(seat, channel_private=b""), sits, member.heard)
     return after, wire.signed(identity, seat.round_id, Step.SHARES, said)
 
 
@@ -330,19 +333,25 @@ def seed_commitment(own_seed: bytes) -> bytes:
 def _hold(member: Shared, body: bytes) -> Ready:
     place = member.place
     parts = wire.flagged_parts(body, len(place.neighbours), wire.CIPHERTEXT_BYTES)
-    if 1 + sum(part is not None for part in parts) < neighbourhood(place.members).threshold:
+    threshold = neighbourhood(place.members).threshold
+    if 1 + sum(part is not None for part in parts) < threshold:
         raise ProtocolError("Fewer neighbours have shared than open a secret.")
     held = tuple(
-        None
-        if part is None
-        else opened(
-            derived(neighbour.channel, place.roster, "share", neighbour.index, place.index),
-            part,
-            place.roster,
-        )
+        None if part is None else _shares_in(part, neighbour, place)
         for neighbour, part in zip(place.neighbours, parts, strict=True)
     )
+    if 1 + sum(part not in (None, NO_SHARES) for part in held) < threshold:
+        raise ProtocolError("Too few shares can be read: altered, or of another roster.")
     return Ready(member.seat, place, held, member.heard)
+
+
+def _shares_in(part: bytes, neighbour: Neighbour, place: Place) -> bytes:
+    """Both shares in a ciphertext; one false neighbour must not keep all its others out."""
+    key = derived(neighbour.channel, place.roster, "share", neighbour.index, place.index)
+    try:
+        return opened(key, part, place.roster)
+    except ProtocolError:
+        return NO_SHARES
 
 
 def _confirm(member: Masked, body: bytes, identity: Identity) -> Answer:
@@ -399,9 +408,7 @@ def _open(member: Confirmed, body: bytes, identity: Identity) -> Answer:
         if part is None or not alive[neighbour.index]:
             continue
         key = derived(neighbour.channel, place.roster, "confirm", neighbour.index, place.index)
-        if not confirms(key, digest, part):
-            raise ProtocolError("A neighbour has confirmed other survivors than we were told of.")
-        confirmed += 1
+        confirmed += confirms(key, digest, part)  # of other survivors, or false: doesn't count
     if confirmed < neighbourhood(place.members).threshold:
         raise ProtocolError("Fewer neighbours have confirmed the survivors than open a secret.")
     said = place.own_seed + b"".join(
@@ -421,13 +428,15 @@ def _in_another_state(member: Member, step: Step, body: bytes) -> Answer:
     if _HEARS.index(step) >= reached:
         raise OutOfTurn("A message of the round came before its turn.")
     seat = member.seat
-    if step is Step.ROSTER:
-        wire.parse_roster(body, seat.terms.digest, seat.coordinator_key)
-        raise _wrong("The coordinator has signed two rosters for one round.")
-    if step is Step.SURVIVORS and not isinstance(member, Joined):
+    if step is Step.ROSTER and not isinstance(member, Joined):
+        roster, _ = wire.parse_roster(body, seat.terms.digest, seat.coordinator_key)
+        if roster.digest(seat.terms.digest) != member.place.roster:
+            raise _wrong("The coordinator has signed two rosters for one round.")
+    if step is Step.SURVIVORS and isinstance(member, Confirmed):
         place = member.place
-        wire.parse_survivors(body, place.roster, place.members, seat.coordinator_key)
-        raise _wrong("The coordinator has signed two lists of survivors for one round.")
+        told = wire.parse_survivors(body, place.roster, place.members, seat.coordinator_key)
+        if told != member.survivors:
+            raise _wrong("The coordinator has signed two lists of survivors for one round.")
     raise ProtocolError("Somebody tells a second story of a step that is over.")
 
 

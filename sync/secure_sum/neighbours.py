@@ -27,6 +27,7 @@ from sync.secure_sum.masks import keystream
 COMPLETE_UP_TO: Final = 200
 """In a cohort of at most so many, everybody is a neighbour of everybody."""
 _COLLUDING_THIRDS: Final = 3  # fewer than one in three tell the coordinator all they know
+_CONSPIRING_TWENTIETHS: Final = 20  # fewer than one in twenty, if it also lies about who is alive
 _SURVIVING_TENTHS: Final = 7  # seven in ten survive a step
 _SECRECY_BITS: Final = 40
 _LIVENESS_BITS: Final = 10
@@ -56,15 +57,24 @@ def colluding(members: int) -> int:
     return (members - 1) // _COLLUDING_THIRDS
 
 
+def conspiring(members: int) -> int:
+    """The most members that may help a coordinator who signs two lists: below a twentieth."""
+    return (members - 1) // _CONSPIRING_TWENTIETHS
+
+
 @lru_cache(maxsize=256)
 def neighbourhood(members: int) -> Neighbourhood:
     """Degree and threshold for a cohort of this size.
 
     Complete: a threshold of two thirds and one, so that, with fewer than a third colluding, no two
-    disjoint groups of honest members can each reach it. Sparse: the smallest even degree for which
+    disjoint groups of honest members can each reach it. Sparse: an even degree, as small as
+    bisection finds one, for which
 
-    - any member has `threshold` colluding neighbours with probability below 2^-40 (all members
-      together, fewer than a third colluding), and
+    - any member has `threshold` - 1 colluding neighbours with probability below 2^-40 (all members
+      together, fewer than a third colluding): they and the member itself could pass for enough;
+    - any member has 2 `threshold` - `degree` - 1 conspiring neighbours with probability below
+      2^-40 (all together, fewer than a twentieth conspiring): so many, confirming two lists of
+      survivors, would let a coordinator who signs both have both kinds of share; and
     - any of the 30 % that died has fewer than `threshold` live ones with probability below 2^-10
       (the round then fails, and tells nothing).
 
@@ -92,13 +102,9 @@ def neighbourhood(members: int) -> Neighbourhood:
 def _threshold(members: int, degree: int) -> int | None:
     """The least threshold that keeps secrets, if enough neighbours survive to reach it."""
     others, dead = members - 1, members - -(-members * _SURVIVING_TENTHS // 10)
-    secret = math.log(2.0**-_SECRECY_BITS / members)
-    total, threshold = -math.inf, degree + 1
-    while threshold > 0:
-        total = _log_sum(total, _log_chance(others, colluding(members), degree, threshold - 1))
-        if total > secret:
-            break
-        threshold -= 1
+    enough = _unlikely(members, colluding(members), degree) + 1
+    both = -(-(_unlikely(members, conspiring(members), degree) + degree + 1) // 2)
+    threshold = max(enough, both)
     if threshold > degree:
         return None
     live = math.log(2.0**-_LIVENESS_BITS / max(1, dead))
@@ -106,6 +112,18 @@ def _threshold(members: int, degree: int) -> int | None:
     for alive in range(threshold):
         short = _log_sum(short, _log_chance(others, others - dead, degree, alive))
     return threshold if short <= live else None
+
+
+def _unlikely(members: int, marked: int, degree: int) -> int:
+    """The least number of marked neighbours that any member has with chance below 2^-40."""
+    bound = math.log(2.0**-_SECRECY_BITS / members)
+    total, found = -math.inf, degree + 1
+    while found > 0:
+        total = _log_sum(total, _log_chance(members - 1, marked, degree, found - 1))
+        if total > bound:
+            break
+        found -= 1
+    return found
 
 
 def _log_chance(others: int, marked: int, drawn: int, found: int) -> float:

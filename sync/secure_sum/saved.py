@@ -26,13 +26,16 @@ from sync.secure_sum.device import (
     Seat,
     Shared,
 )
+from sync.secure_sum.neighbours import neighbourhood
 from sync.secure_sum.shamir import SHARE_BYTES
-from sync.secure_sum.terms import Terms
+from sync.secure_sum.terms import MOST_MEMBERS, Terms
+from sync.secure_sum.wire import ADVERT_BYTES, KEY_BYTES, equal_parts, parse_bits
 
 _LENGTH: Final = struct.Struct(">I")
 _PLACE: Final = struct.Struct(">II32s32s")
 _NEIGHBOUR: Final = struct.Struct(">I32s32s")
 _KINDS: Final[tuple[type[Member], ...]] = (Joined, Shared, Ready, Masked, Confirmed, Ended)
+_FIELDS: Final = {Joined: 7, Shared: 9, Ready: 11, Masked: 11, Confirmed: 12, Ended: 5}
 _HELD_BYTES: Final = 2 * SHARE_BYTES
 _DIGEST_BYTES: Final = 32
 
@@ -73,26 +76,45 @@ def restored(payload: bytes) -> Member:
 
 
 def _restored(fields: list[bytes]) -> Member:
-    kind = _KINDS[fields[0][0]]
+    (code,) = fields[0]
+    kind = _KINDS[code]
+    _require(len(fields) == _FIELDS[kind])
     heard = _cut(fields[1], _DIGEST_BYTES)
     if kind is Ended:
         round_id, cause, remedy = (part.decode() for part in fields[2:])
         return Ended(round_id, RoundRefused(cause, remedy) if cause else None, heard)
     seat = Seat(decoded(fields[2], Terms), *fields[3:7])
+    _require(len(seat.coordinator_key) == KEY_BYTES and len(seat.advert) == ADVERT_BYTES)
+    _require(len(seat.channel_private) == (KEY_BYTES if kind is Joined else 0))
+    _require(len(seat.mask_private) == (0 if kind in (Masked, Confirmed) else KEY_BYTES))
     if kind is Joined:
         return Joined(seat, heard)
-    index, members, roster, own_seed = _PLACE.unpack(fields[7])
-    neighbours = tuple(
-        Neighbour(*_NEIGHBOUR.unpack(part)) for part in _cut(fields[8], _NEIGHBOUR.size)
-    )
-    place = Place(index, members, roster, own_seed, neighbours)
+    place = _restored_place(fields[7], fields[8])
     if kind is Shared:
         return Shared(seat, place, heard)
-    parts = iter(_cut(fields[10], _HELD_BYTES))
-    held = tuple(next(parts) if there else None for there in fields[9])
+    there = fields[9]
+    _require(len(there) == len(place.neighbours) and set(there) <= {0, 1})
+    parts = iter(equal_parts(fields[10], sum(there), _HELD_BYTES))
+    held = tuple(next(parts) if flag else None for flag in there)
     if kind is Confirmed:
+        parse_bits(fields[11], place.members)
         return Confirmed(seat, place, held, fields[11], heard)
     return Ready(seat, place, held, heard) if kind is Ready else Masked(seat, place, held, heard)
+
+
+def _restored_place(fixed: bytes, parts: bytes) -> Place:
+    index, members, roster, own_seed = _PLACE.unpack(fixed)
+    _require(3 <= members <= MOST_MEMBERS)
+    neighbours = tuple(Neighbour(*_NEIGHBOUR.unpack(part)) for part in _cut(parts, _NEIGHBOUR.size))
+    places = [neighbour.index for neighbour in neighbours]
+    _require(len(places) == neighbourhood(members).degree and sorted(set(places)) == places)
+    _require(index not in places and max(index, *places) < members)
+    return Place(index, members, roster, own_seed, neighbours)
+
+
+def _require(holds: bool) -> None:
+    if not holds:
+        raise ValueError("not a state")
 
 
 def _saved_place(place: Place) -> list[bytes]:

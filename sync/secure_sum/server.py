@@ -14,7 +14,9 @@ Source: Bonawitz et al., CCS 2017, Figure 4; Bell et al., CCS 2020, Algorithm 2.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +27,7 @@ from sync.identity import Identity, Role
 from sync.secure_sum import wire
 from sync.secure_sum.channel import CONFIRMATION_BYTES, Agreement, public_half
 from sync.secure_sum.device import pair_mask, seed_commitment
+from sync.secure_sum.false_shares import Share, without_false
 from sync.secure_sum.masks import Vector, mask
 from sync.secure_sum.neighbours import (
     Neighbourhood,
@@ -33,8 +36,8 @@ from sync.secure_sum.neighbours import (
     neighbours_of,
     ring,
 )
-from sync.secure_sum.shamir import SHARE_BYTES, secret_of
-from sync.secure_sum.terms import Terms
+from sync.secure_sum.shamir import SHARE_BYTES, numbers_of, secret_of
+from sync.secure_sum.terms import MOST_MEMBERS, Terms
 from sync.secure_sum.wire import Step
 
 Letter = tuple[bytes, bytes]
@@ -211,6 +214,8 @@ class Gathering:
             return False
         if self._open_step != 0:
             raise ProtocolError("A member joined too late.")
+        if len(self._adverts) >= MOST_MEMBERS:
+            raise ProtocolError("A round has no place left.")
         if advert.credential.name != name:
             raise ProtocolError("An advert is of somebody else than who sent it.")
         advert.credential.check(
@@ -326,11 +331,11 @@ class Gathering:
         total = np.zeros(length, dtype=np.uint32)
         for vector in self._vectors.values():
             total += vector
-        held = self._held_shares()
+        held, doubts = self._held_shares(), Counter[int]()
         for place in self._vectors:
-            total -= mask(self._seed_of(place, held), length)
+            total -= mask(self._seed_of(place, held, doubts), length)
         for place in self._shares.keys() - self._vectors.keys():
-            agreement = Agreement(self._mask_key_of(place, held))
+            agreement = Agreement(self._mask_key_of(place, held, doubts))
             for near in cohort.near[place]:
                 if near not in self._vectors:
                     continue
@@ -344,37 +349,60 @@ class Gathering:
         members = tuple(cohort.names[place] for place in sorted(self._vectors))
         return Opened(total, members, len(cohort.names))
 
-    def _held_shares(self) -> dict[int, list[tuple[int, bytes]]]:
+    def _held_shares(self) -> dict[int, list[Share]]:
         """For each member, the (point, share) pairs that its neighbours have opened."""
-        held: dict[int, list[tuple[int, bytes]]] = {place: [] for place in self._shares}
+        held: dict[int, list[Share]] = {place: [] for place in self._shares}
         for holder, (_, parts) in sorted(self._openings.items()):
             holding = (near for near in self._cohort.near[holder] if near in self._shares)
             for near, part in zip(holding, parts, strict=True):
                 held[near].append((holder + 1, part))
         return held
 
-    def _seed_of(self, place: int, held: dict[int, list[tuple[int, bytes]]]) -> bytes:
+    def _seed_of(self, place: int, held: dict[int, list[Share]], doubts: Counter[int]) -> bytes:
         if place in self._openings:
             return self._openings[place][0]
-        for secret in self._candidates(held[place]):
+        for secret in self._candidates(held[place], doubts):
             if seed_commitment(secret) == self._shares[place][0]:
                 return secret
         raise ProtocolError("The seed of a member that died can't be put together.")
 
-    def _mask_key_of(self, place: int, held: dict[int, list[tuple[int, bytes]]]) -> bytes:
-        for secret in self._candidates(held[place]):
+    def _mask_key_of(self, place: int, held: dict[int, list[Share]], doubts: Counter[int]) -> bytes:
+        for secret in self._candidates(held[place], doubts):
             if public_half(secret) == self._cohort.adverts[place].mask_key:
                 return secret
         raise ProtocolError("The masks of a member that died can't be taken off.")
 
-    def _candidates(self, shares: list[tuple[int, bytes]]) -> Iterator[bytes]:
-        """Secrets from different choices of shares, in case that some are false."""
+    def _candidates(self, shares: list[Share], doubts: Counter[int]) -> Iterator[bytes]:
+        """The secret by the first shares, then by those that fit together.
+
+        Whoever's share was left out before (`doubts`, by point) is asked last.
+        """
         threshold = self._cohort.hood.threshold
-        for start in range(len(shares) - threshold + 1):
-            try:
-                yield secret_of(shares[start : start + threshold])
-            except ProtocolError:
-                continue
+        if len(shares) < threshold:
+            return
+        shares = sorted(shares, key=lambda share: doubts[share[0]])
+        with suppress(ProtocolError):
+            yield secret_of(shares[:threshold])
+        legible = [share for share in shares if _can_be(share[1])]
+        if threshold <= len(legible) < len(shares):
+            doubts.update(_points(shares) - _points(legible))
+            with suppress(ProtocolError):
+                yield secret_of(legible[:threshold])
+        fitting = without_false(legible, threshold)
+        doubts.update(_points(legible) - _points(fitting))
+        yield secret_of(fitting[:threshold])
+
+
+def _can_be(share: bytes) -> bool:
+    try:
+        numbers_of(share)
+    except ProtocolError:  # its holder could not read what the owner had sent
+        return False
+    return True
+
+
+def _points(shares: list[Share]) -> set[int]:
+    return {point for point, _ in shares}
 
 
 def _words(body: bytes) -> str:

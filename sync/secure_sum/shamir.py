@@ -48,7 +48,7 @@ def shares_of(
     constants = np.frombuffer(b"".join(secrets), dtype="<u2").astype(np.int64)
     higher = _uniform((threshold - 1) * len(constants), random_bytes)
     coefficients = np.concatenate((constants[np.newaxis], higher.reshape(-1, len(constants))))
-    values = _powers(points, threshold) @ coefficients % PRIME  # < 65,536 * 2^32: no overflow
+    values = powers(points, threshold) @ coefficients % PRIME  # < 65,536 * 2^32: no overflow
     return [[_packed(part) for part in row.reshape(-1, _LIMBS)] for row in values]
 
 
@@ -61,7 +61,7 @@ def _uniform(count: int, random_bytes: Callable[[int], bytes]) -> Numbers:
     return drawn
 
 
-def _powers(points: Sequence[int], count: int) -> Numbers:
+def powers(points: Sequence[int], count: int) -> Numbers:
     """Each point to the powers 0..count-1, int64 (points, count)."""
     powers = np.ones((count, len(points)), dtype=np.int64)
     base = np.asarray(points, dtype=np.int64)
@@ -81,7 +81,7 @@ def secret_of(shares: Sequence[tuple[int, bytes]]) -> bytes:
     points = [point for point, _ in shares]
     if len(set(points)) != len(points) or not points:
         raise ProtocolError("A secret is put together from shares of different points.")
-    values = np.stack([_unpacked(share) for _, share in shares])
+    values = np.stack([numbers_of(share) for _, share in shares])
     limbs = _weights_at_zero(points) @ values % PRIME
     if limbs.max() >= 1 << 16:
         raise ProtocolError("Shares don't fit together.")
@@ -124,7 +124,12 @@ def _packed(limbs: Numbers) -> bytes:
     return raw[:, :_LIMB_BYTES].tobytes()
 
 
-def _unpacked(share: bytes) -> Numbers:
+def numbers_of(share: bytes) -> Numbers:
+    """The sixteen numbers of a share, int64 (16,).
+
+    Raises:
+        ProtocolError: it has another length, or holds a number that is none mod 65,537.
+    """
     if len(share) != SHARE_BYTES:
         raise ProtocolError(f"A share has {SHARE_BYTES} bytes.")
     raw = np.zeros((_LIMBS, 4), dtype=np.uint8)

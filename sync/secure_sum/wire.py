@@ -33,7 +33,7 @@ import numpy as np
 from sync.errors import ProtocolError
 from sync.identity import CREDENTIAL_BYTES, SIGNATURE_BYTES, Credential, Identity, parse_credential
 from sync.identity import verify as verify_signature
-from sync.secure_sum.channel import TAG_BYTES
+from sync.secure_sum.channel import TAG_BYTES, check_public
 from sync.secure_sum.masks import Vector
 from sync.secure_sum.shamir import SHARE_BYTES
 
@@ -81,11 +81,13 @@ class Advert:
         return self.credential.to_bytes() + self.channel_key + self.mask_key + self.signature
 
     def check(self, terms_digest: bytes) -> None:
-        """Return if the certified key signed these keys for these terms.
+        """Return if the certified key signed these keys for these terms, and they are keys.
 
         Raises:
-            ProtocolError: it did not.
+            ProtocolError: it did not, or no secret could come from them.
         """
+        check_public(self.channel_key)
+        check_public(self.mask_key)
         verify_signature(
             self.credential.signing_key, _KEYS, self.signed_part(terms_digest), self.signature
         )
