@@ -17,17 +17,16 @@ from typing import TYPE_CHECKING, Final, Self
 
 from agent.errors import StoreError
 from agent.home import Home
-from agent.membership import Membership
 from agent.reporter import Carrier, Prepared, Sending, prepare_reports, send_outbox
 from agent.store import Store
 from edge_models.errors import Explained
-from sync.endpoint import Endpoint
 from sync.errors import BrokerError
 from sync.parcels import Kind, Parcel
 from sync.release import Released, release_protocol
 from sync.topics import AllTopic, DownTopic, UpTopic
 
 if TYPE_CHECKING:
+    from agent.membership import Membership
     from agent.rounds import Hearing
     from sync.line import Line
 
@@ -100,8 +99,9 @@ class Courier:
         self._thread.join()
         self._held.close()
 
-    def _open_line(self, member: Membership) -> None:
+    def _open_line(self, member: "Membership") -> None:
         from agent.rounds import Hearing  # what rounds need, paho and TLS: only for a member
+        from sync.endpoint import Endpoint
         from sync.line import Line
         from sync.wire import Session
 

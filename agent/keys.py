@@ -34,6 +34,8 @@ KEY_FILE: Final = "key"
 SALT_FILE: Final = "key.salt"
 STORE_FILE: Final = "store.db"
 """What the key opens; it lies beside the key."""
+IDENTITY_FOLDER: Final = "identity"
+"""Where what enrolment gave lies, beside the store; absent on a device that is no member."""
 CREDENTIAL: Final = "sottovoce.key"
 
 RandomBytes = Callable[[int], bytes]

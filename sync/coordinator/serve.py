@@ -26,13 +26,14 @@ from sync.coordinator.authority import has_study
 from sync.coordinator.estimate import DEFAULT_MINIMUM
 from sync.coordinator.founded import Founded, opened_study
 from sync.coordinator.intake import Intake
+from sync.coordinator.policy_file import policy_of
 from sync.coordinator.post import Post
 from sync.coordinator.post import Study as PostStudy
 from sync.coordinator.round_book import BOOK_FILE, open_round_book
 from sync.coordinator.service import Study, application, served
 from sync.coordinator.store import open_store
 from sync.endpoint import Endpoint, Tls
-from sync.errors import BrokerError, PolicyError, StudyError
+from sync.errors import BrokerError, StudyError
 from sync.messages import CELLS
 from sync.policy import Policy, parse_policy, policy_digest
 from sync.stopping import stopped_by_signals
@@ -97,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
         DeskError: the enrolment desk's port is taken.
         BundleError: there is no --policy, and the shipped bundle is damaged.
     """
-    policy_bytes = _policy(arguments.policy)
+    policy_bytes = policy_of(arguments.policy)
     policy = parse_policy(policy_bytes)
     state = arguments.state.expanduser()
     with ExitStack() as stack:
@@ -201,21 +202,6 @@ def _wait(stop: threading.Event, own: Broker | None, founded: Founded | None) ->
 
 def _say(fault: Explained) -> None:
     print(f"sottovoce coordinator: {fault}", file=sys.stderr, flush=True)
-
-
-def _policy(path: Path | None) -> bytes:
-    if path is None:
-        from edge_models.bundle import shipped_bundle  # here, for it brings the models' runtimes
-
-        return shipped_bundle().policy
-    try:
-        with path.open("rb") as file:
-            return file.read(_LARGEST_POLICY_BYTES)
-    except OSError as fault:
-        raise PolicyError(
-            f"The policy '{path}' can't be read ({fault.strerror}).",
-            "Name a readable file, or leave --policy out to use the bundle's.",
-        ) from fault
 
 
 def _now() -> datetime:
