@@ -121,6 +121,7 @@ def test_invites_come_as_text_and_picture(
     "words",
     [
         ["init", "No Name", "--host", "a"], ["init", "north", "--host", "a:8883"],
+        ["init", "north", "--host", "fe80::1%eth0"], ["init", "north", "--host", "a b"],
         ["init", "north", "--host", "a", "--port-desk", "0"], ["invite", "--expires", "7"],
         ["invite", "--expires", "91d"], ["invite", "--count", "0"], ["invite", "--count", "1001"],
     ],

@@ -27,7 +27,6 @@ from sync.topics import report_topic
 from sync.transport import Subscription
 
 _LOOPBACK: Final = "127.0.0.1"
-_EVERYWHERE: Final = "0.0.0.0"
 
 
 class Founded:
@@ -45,19 +44,19 @@ class Founded:
 
     @property
     def listens_at(self) -> str:
-        """Loopback for a study on one machine, every address for any other."""
+        """Loopback for a study on one machine; empty, for every address, for any other."""
         host = self.authority.about.host
         try:
             alone = ipaddress.ip_address(host).is_loopback
         except ValueError:
             alone = host == "localhost"
-        return _LOOPBACK if alone else _EVERYWHERE
+        return _LOOPBACK if alone else ""
 
     def broker_settings(self, folder: Path, port: int) -> str:
         """What a broker of our own is told."""
         return mosquitto_conf(
             BrokerSettings(
-                listener=f"{port} {self.listens_at}",
+                listener=f"{port} {self.listens_at}".rstrip(),
                 folder=str(self.authority.broker_folder.resolve()),
                 state=str(folder),
                 log="stderr",

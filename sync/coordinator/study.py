@@ -183,7 +183,7 @@ def _study(word: str) -> str:
 
 def _host(word: str) -> str:
     try:
-        ipaddress.ip_address(word)
+        ipaddress.ip_address(word.replace("%", " "))  # an address that holds on one link only
     except ValueError:
         if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,252}", word):
             raise argparse.ArgumentTypeError(
