@@ -31,6 +31,7 @@ needed() { # to build and run
 }
 wanted() { # by some tests, which are skipped without; without Mosquitto the demo uses amqtt
   command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || echo mosquitto
+  command -v mosquitto_pub >/dev/null || echo mosquitto-clients
   command -v pulseaudio >/dev/null || echo pulseaudio
   command -v pactl >/dev/null || echo pulseaudio-utils
   [ -n "$(find /usr/lib -name libasound_module_pcm_pulse.so -print -quit 2>/dev/null)" ] ||

@@ -27,8 +27,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Final
 
 from pydantic import Field, StrictInt
@@ -59,6 +60,7 @@ MEMBERS_FILE: Final = "members.db"
 STAFF: Final = ("coordinator", "rounds")
 """The coordinator's connections; each has a name, a certificate and rights of its own."""
 
+_MOMENT: Final = timedelta(minutes=5)
 _STUDY_FILE: Final = "study.json"
 _AUTHORITY_KEY: Final = "authority.key"
 _SIGNING_KEY: Final = "coordinator.signing"
@@ -117,6 +119,17 @@ class Authority:
     def tls(self, name: str) -> Tls:
         """How one of `STAFF` connects to the study's broker."""
         return Tls(self.folder / "ca.crt", self.folder / f"{name}.crt", self.folder / f"{name}.key")
+
+    @contextmanager
+    def in_the_name_of(self, pseudonym: str, now: datetime) -> Iterator[Tls]:
+        """A connection's files under a device's name, gone afterwards: to end its session.
+
+        Raises:
+            StudyError: they can't be written.
+        """
+        with _explained(self.folder), TemporaryDirectory(dir=self.folder) as place:
+            _keep(Path(place), "end", self.ca.for_staff(pseudonym, now, _MOMENT))
+            yield Tls(self.folder / "ca.crt", Path(place) / "end.crt", Path(place) / "end.key")
 
     def door_context(self) -> ssl.SSLContext:
         """TLS 1.3 for the desk, which shows the certificate that invites name.

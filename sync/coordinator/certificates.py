@@ -101,10 +101,10 @@ class CertificateAuthority:
         key = ec.generate_private_key(ec.SECP256R1())
         return _pair(self._issued("broker", key.public_key(), now, LIFE, _SERVER, hosts), key)
 
-    def for_staff(self, name: str, now: datetime) -> Pair:
+    def for_staff(self, name: str, now: datetime, life: timedelta = LIFE) -> Pair:
         """A client certificate for one of the coordinator's own connections."""
         key = ec.generate_private_key(ec.SECP256R1())
-        return _pair(self._issued(name, key.public_key(), now, LIFE, _CLIENT), key)
+        return _pair(self._issued(name, key.public_key(), now, life, _CLIENT), key)
 
     def for_device(self, request: Request, invite_name: bytes, now: datetime) -> DeviceCertificate:
         """A client certificate for the TLS key of a request, under its pseudonym.

@@ -162,11 +162,14 @@ def opened_desk(
 ) -> Iterator[int]:
     """Serve asks on this address while the context lasts; yields the port (0: any free one).
 
+    `host` empty: on every address of this machine, of both families where it has them.
+
     Raises:
         DeskError: the address can't be used.
         StudyError: the desk's certificate can't be read.
     """
     context = authority.door_context()
+    address = host or ("::" if socket.has_dualstack_ipv6() else "0.0.0.0")
     places = threading.BoundedSemaphore(_AT_ONCE)
 
     class Server(socketserver.ThreadingTCPServer):
@@ -175,10 +178,13 @@ def opened_desk(
         allow_reuse_address = True
         daemon_threads = True
         block_on_close = False
-        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
 
-        def handle_error(self, *_: object) -> None:
-            """Broken TLS and closed connections are the visitor's own affair."""
+        def server_bind(self) -> None:
+            """Where the address is "::", for IPv4 as well."""
+            if address == "::":
+                self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            super().server_bind()
 
     class Visit(socketserver.BaseRequestHandler):
         """One ask and its answer."""
@@ -191,14 +197,16 @@ def opened_desk(
                 _serve(self.request, context, desk, patience_s)
             except Explained as fault:
                 on_fault(fault)
+            except OSError:
+                pass  # broken TLS and closed connections are the visitor's own affair
             finally:
                 places.release()
 
     try:
-        server = Server((host, port), Visit)
+        server = Server((address, port), Visit)
     except (OSError, OverflowError) as fault:
         raise DeskError(
-            f"The enrolment desk can't listen on {host}:{port} "
+            f"The enrolment desk can't listen on port {port} "
             f"({getattr(fault, 'strerror', None) or 'it is not a port'}).",
             "End the other program there, or found the study with another --port-desk.",
         ) from fault

@@ -10,7 +10,7 @@ In the life of a report: between the broker and `intake`.
 import ipaddress
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -21,10 +21,12 @@ from sync.coordinator.authority import Authority, open_study
 from sync.coordinator.broker_files import ACL_FILE, CRL_FILE, BrokerSettings, mosquitto_conf
 from sync.coordinator.desk import Desk, opened_desk, renew_revocations
 from sync.coordinator.members import Members, open_members
+from sync.errors import BrokerError
 from sync.retry import say_in_log
+from sync.topics import report_topic
+from sync.transport import Subscription
 
 _LOOPBACK: Final = "127.0.0.1"
-_EVERYWHERE: Final = "0.0.0.0"
 
 
 class Founded:
@@ -37,22 +39,24 @@ class Founded:
         self.members = members
         self._clock = clock
         self._told = self._lists()
+        self._gone = members.gone().pseudonyms
+        self._to_end: frozenset[str] = frozenset()
 
     @property
     def listens_at(self) -> str:
-        """Loopback for a study on one machine, every address for any other."""
+        """Loopback for a study on one machine; empty, for every address, for any other."""
         host = self.authority.about.host
         try:
             alone = ipaddress.ip_address(host).is_loopback
         except ValueError:
             alone = host == "localhost"
-        return _LOOPBACK if alone else _EVERYWHERE
+        return _LOOPBACK if alone else ""
 
     def broker_settings(self, folder: Path, port: int) -> str:
         """What a broker of our own is told."""
         return mosquitto_conf(
             BrokerSettings(
-                listener=f"{port} {self.listens_at}",
+                listener=f"{port} {self.listens_at}".rstrip(),
                 folder=str(self.authority.broker_folder.resolve()),
                 state=str(folder),
                 log="stderr",
@@ -68,11 +72,37 @@ class Founded:
         return self.members.member(pseudonym, int(self._clock().timestamp())) is not None
 
     def tell(self, broker: Broker) -> None:
-        """Have the broker read its lists again, if they changed since it was last told."""
+        """Bring the broker up to date; call it again and again, every half second or so.
+
+        When the lists changed, it reads them again: from then on, who was revoked can't connect,
+        and an open session of theirs neither says nor hears anything. At the next call, that
+        session is ended.
+
+        Raises:
+            MembersError: the members can't be read.
+            StudyError: the study's folder can't be used.
+        """
+        for pseudonym in self._to_end:
+            self._end_session(broker, pseudonym)
+        self._to_end = frozenset()
         lists = self._lists()
         if lists != self._told:
             self._told = lists
             broker.reload()
+            gone = self.members.gone().pseudonyms
+            self._to_end, self._gone = gone - self._gone, gone
+
+    def _end_session(self, broker: Broker, pseudonym: str) -> None:
+        """Connect under that name: a broker has one session a name, and ends the older one."""
+        topic = report_topic(self.authority.about.study, pseudonym)
+        with (
+            suppress(BrokerError),  # it is let in under this name, and may not even listen
+            self.authority.in_the_name_of(pseudonym, self._clock()) as tls,
+            Subscription(
+                broker.host, broker.port, pseudonym, topic, lambda *_: None, tls=tls, session_s=0
+            ),
+        ):
+            pass
 
     def _lists(self) -> tuple[int, ...]:
         folder = self.authority.broker_folder

@@ -4,6 +4,7 @@
     sottovoce study invite --expires 7d --qr invite.svg
     sottovoce study list
     sottovoce study revoke PSEUDONYM
+    sottovoce study withdraw                 all open invites, where one went astray
 
 Each works on one state folder (--state), which `sottovoce coordinator` with the same --state
 then runs: the broker, the desk that answers invites, the reports and the page. That folder holds
@@ -12,6 +13,7 @@ by a channel that you trust.
 """
 
 import argparse
+import ipaddress
 import re
 import secrets
 import sys
@@ -67,9 +69,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     revoke = actions.add_parser("revoke", parents=[state], help="take a device back, for good")
     revoke.add_argument("pseudonym", metavar="PSEUDONYM", help="as `study list` shows it")
 
+    actions.add_parser("withdraw", parents=[state], help="make all open invites useless")
+
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do one of the four; returns 0.
+    """Do what was asked; returns 0.
 
     Raises:
         StudyError: the study is there already, is not there, or its files can't be used.
@@ -84,6 +88,9 @@ def run(arguments: argparse.Namespace) -> int:
             return _invite(arguments, authority, members, now)
         if arguments.action == "list":
             return _list(members, now)
+        if arguments.action == "withdraw":
+            print(f"{members.withdraw_invites()} open invites are useless now.")
+            return 0
         return _revoke(arguments.pseudonym, authority, members, now)
 
 
@@ -183,8 +190,13 @@ def _study(word: str) -> str:
 
 
 def _host(word: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:]{2,39}", word):
-        raise argparse.ArgumentTypeError("give a name or address without port, such as a.example")
+    try:
+        ipaddress.ip_address(word.replace("%", " "))  # an address that holds on one link only
+    except ValueError:
+        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,252}", word):
+            raise argparse.ArgumentTypeError(
+                "give a name or an address, without a port, such as study.example.org"
+            ) from None
     return word
 
 
