@@ -114,16 +114,18 @@ def voices_of_recordings(
     bundle: Bundle,
     seed: int,
     told: Callable[[Sequence[Clip]], Iterator[Clip]] = iter,
+    *,
+    clips: Sequence[Clip] = (),
 ) -> Voices:
     """Embeddings of the recordings' affect speech, by speakers who were sad, fearful and other.
 
     The same front end, personal baseline and body as on a device (and as `sottovoce describe
-    --stage embedding`), each speaker's windows in a random order.
+    --stage embedding`), each speaker's windows in a random order. `clips` takes some only.
 
     Raises:
         RecordingError: there is no manifest, or no speaker with all three.
     """
-    clips = affect_clips(folder)
+    clips = clips or affect_clips(folder)
     acoustic = AcousticFrontEnd(bundle.graph("descriptors"), bundle.graph("functionals"))
     front_end = FrontEnd(SpeechGate(bundle.graph("gate")), acoustic)
     windows = described(folder, clips, front_end, seed, told)

@@ -54,7 +54,7 @@ def noise_norm(numbers: int, sigma2: float, chance: float = FALSE_ALARM) -> floa
     return math.sqrt(sigma2 * (numbers + 2 * math.sqrt(numbers * x) + 2 * x))
 
 
-def tested(
+def examined(
     total: Residues,
     layout: Layout,
     *,
@@ -63,7 +63,7 @@ def tested(
     scale: int = 1,
     expected: float | None = None,
 ) -> Outcome:
-    """Test an opened sum, uint32 (D + 2,), over `members`; `sigma2` of all its noise, in units.
+    """Examine an opened sum, uint32 (D + 2,), over `members`; `sigma2` of all its noise, in units.
 
     `expected`: the largest honest norm in clips that is believed, else `members`.
 
