@@ -36,8 +36,8 @@ from sync.shared_noise import (
 )
 
 ROUNDS = 20
-RHO_ROUND = Fraction(23, 2000)
-RHO_CANARY = Fraction(1, 50)
+RHO_ROUND = Fraction(1, 100)
+RHO_CANARY = Fraction(1, 20)
 """20 rounds and one canary cost 1/4: epsilon 3.97 at 1e-6 by the device's closed form."""
 MINIMUM = 20
 CLIP = 1.0
@@ -50,7 +50,7 @@ Attack = Callable[[int, Reals, Whole], Whole]
 
 def usual() -> Optimiser[Tailed[Averaged], Reals]:
     """The optimiser of the headline figure."""
-    return tail_mean(fed_avg(rate=0.3, momentum=0.9), rounds=8)
+    return tail_mean(fed_avg(rate=0.25, momentum=0.9), rounds=8)
 
 
 def sessions_of(participant: Participant, embedding_size: int) -> Sessions:

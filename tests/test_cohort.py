@@ -17,8 +17,8 @@ from edge_models.training.cohort import (
 )
 from edge_models.training.corpora import affect_clips
 
-HEAD = shipped_bundle().head
-VOICES = made_up_voices(HEAD, seed=1)
+BUNDLE = shipped_bundle()
+VOICES = made_up_voices(BUNDLE, seed=1)
 
 
 def _sums(cohort: tuple[Participant, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -58,7 +58,7 @@ def test_test_people_speak_with_other_voices() -> None:
 
 def test_the_low_sound_sad_more_often() -> None:
     cohort = simulated_cohort(VOICES, 2000, 4, questionnaires=1)
-    row = np.asarray(HEAD.weights[0])
+    row = np.asarray(BUNDLE.head.weights[0])
     by_side: dict[bool, list[float]] = {True: [], False: []}
     for one in cohort:
         (told,) = one.answered

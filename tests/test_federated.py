@@ -23,7 +23,7 @@ from sync.federated.update import (
     update_of,
 )
 
-FRAME = Frame(np.asarray([0.5, -1.0, 2.0]), 0.5)
+FRAME = Frame(np.asarray([0.5, -1.0, 2.0]), 0.5, np.eye(3))
 TRAINING = Training(shares=(0.5, 0.5, 0.5))
 EVERY = st.floats(-1e6, 1e6)
 
@@ -53,15 +53,15 @@ def test_a_stretch_with_too_few_windows_says_nothing() -> None:
 
 def test_a_head_survives_the_frame_and_back() -> None:
     bundle = shipped_bundle()
-    head, frame = bundle.head, bundle.frame
-    again = frame.head(frame.point(head))
-    for seed in range(5):
-        embedding = np.random.default_rng(seed).normal(size=16).astype(np.float32)
-        assert np.allclose(head.logits(embedding), again.logits(embedding))
-        features = frame.features(embedding[None].astype(np.float64))
-        assert np.allclose(
-            features @ frame.point(head).reshape(3, -1).T, head.logits(embedding)[None]
-        )
+    head = bundle.head
+    for frame in (bundle.frame, bundle.frame.along(head)):
+        again = frame.head(frame.point(head))
+        for seed in range(5):
+            embedding = np.random.default_rng(seed).normal(size=16).astype(np.float32)
+            assert np.allclose(head.logits(embedding), again.logits(embedding))
+            features = frame.features(embedding[None].astype(np.float64))
+            logits = features @ frame.point(head).reshape(3, -1).T
+            assert np.allclose(logits, head.logits(embedding)[None])
 
 
 def test_a_point_that_is_no_head_is_refused() -> None:

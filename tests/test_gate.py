@@ -13,7 +13,7 @@ from sync.federated.sessions import Sessions
 from sync.federated.update import Training
 from tests.federation import RHO_CANARY, noise_of, random_below, summed
 
-FRAME = Frame(np.zeros(1), 1.0)
+FRAME = Frame(np.zeros(1), 1.0, np.eye(1))
 TRAINING = Training(shares=(0.5, 0.5, 0.5))
 NOBODY = Sessions(np.zeros((0, 1)), np.zeros((0, 3), bool))
 MEMBERS = 300

@@ -33,7 +33,7 @@ from edge_models.acoustic import AcousticFrontEnd
 from edge_models.bundle import Bundle
 from edge_models.classifier import Classifier
 from edge_models.errors import ContractError, RecordingError
-from edge_models.head import Head
+from edge_models.frame import CALMER
 from edge_models.speech_gate import SpeechGate
 from edge_models.training.corpora import EMOTIONS, Clip, affect_clips
 from edge_models.training.described import FrontEnd, described
@@ -53,7 +53,9 @@ _ALWAYS: Final = 0.05  # of a well person's windows sound sad, and as many fearf
 _RISES: Final = 0.40  # more of them at the highest sum
 _STEADY: Final = 0.95  # correlation of a person's state from one questionnaire to the next
 _DAYS_HEARD: Final = 14  # around one questionnaire
-_VOICE: Final = 0.5  # spread of voices in the mixture, in spreads of a window
+_WINDOW: Final = 0.6  # of the mixture, in spreads of the frame: how far windows lie apart
+_VOICE: Final = 0.05  # and voices: the baseline has taken the rest
+_AFFECT: Final = 2.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,21 +150,23 @@ def voices_of_recordings(
     return Voices(embeddings, speaker, affect, made_up=False).of(whole)
 
 
-def made_up_voices(head: Head, seed: int, speakers: int = 18, each: int = 60) -> Voices:
-    """A labelled Gaussian mixture: unit noise, an offset for each voice, affect along the head.
+def made_up_voices(bundle: Bundle, seed: int, speakers: int = 18, each: int = 60) -> Voices:
+    """A labelled Gaussian mixture in the bundle's frame; voices are offsets, affects directions.
 
-    Sad windows lie two units along the head's sadness row, fearful ones along its fear row.
+    In spreads of the frame: noise of `_WINDOW`, voices apart by `_VOICE`, sad windows `_AFFECT`
+    along the head's sadness row, fearful ones as far along its fear row.
     """
     rng = np.random.default_rng(seed)
-    size = head.embedding_size
+    frame, head = bundle.frame, bundle.head
     rows = np.asarray(head.weights)[:2]
     ways = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     affect = np.tile(np.asarray(["sad", "fearful", "other"]), speakers * each // 3)
     owner = np.repeat(np.arange(speakers), each)
-    windows = rng.normal(0, 1, (speakers * each, size))
-    windows += rng.normal(0, _VOICE, (speakers, size))[owner]
+    windows = rng.normal(0, _WINDOW, (speakers * each, head.embedding_size))
+    windows += rng.normal(0, _VOICE, (speakers, head.embedding_size))[owner]
     for word, way in zip(("sad", "fearful"), ways, strict=True):
-        windows[affect == word] += 2.0 * way
+        windows[affect == word] += _AFFECT * way
+    windows = frame.centre + CALMER * frame.scale * windows
     names = np.asarray([f"made-up-{number:02d}" for number in owner])
     return Voices(windows.astype(np.float32), names, affect, made_up=True)
 
