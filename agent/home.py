@@ -35,7 +35,8 @@ class Home:
             KeyMismatch: the store was made with another key.
             StoreError: it can't be read or written.
         """
-        return Store(self.settings.state_folder / STORE_FILE, self._key)
+        settings = self.settings
+        return Store(settings.state_folder / STORE_FILE, self._key, settings.anchor_folder)
 
     @property
     def tls(self) -> Tls | None:

@@ -53,6 +53,8 @@ class Purpose(StrEnum):
 
     STORE = "store"
     SEAL = "seal"
+    LEDGER = "ledger"  # where the ledger's chain of digests starts
+    ANCHOR = "anchor"
     VEIL = "veil"  # of the day numbers and names that a file must show
 
 

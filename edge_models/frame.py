@@ -112,7 +112,7 @@ class Frame:
         biases = slopes * np.asarray(head.biases) + np.asarray(head.shifts)
         biases = biases + weights @ self.centre
         inside = weights @ self.directions.T * self.scale
-        return np.concatenate([inside, biases[:, None]], axis=1).reshape(-1)
+        return np.asarray(np.concatenate([inside, biases[:, None]], axis=1).reshape(-1))
 
     def head(self, point: Reals) -> Head:
         """The head that a point stands for; its calibration is in its weights already.

@@ -5,7 +5,8 @@
         ├── DoorError               our bug: something unreleased was offered to the transport
         ├── PolicyError             the setting: a policy that can't be kept or is not known
         ├── BudgetExhausted         the promise: this release would exceed the person's budget
-        │   └── PeriodSpent         the promise: a period is reported and paid for once
+        │   ├── PeriodSpent         the promise: a period is reported and paid for once
+        │   └── LedgerRefused       the promise: this ledger is not all that was spent
         ├── ProtocolError           the other side: a message that breaks the protocol
         ├── BrokerError             the world: a broker that is absent, refuses or drops
         ├── UnknownPeriod           the page's reader: no such week (coordinator/answers)
@@ -36,6 +37,10 @@ class BudgetExhausted(SyncError):
 
 class PeriodSpent(BudgetExhausted):
     """The device refuses: this period's report exists already; only its stored bytes are sent."""
+
+
+class LedgerRefused(BudgetExhausted):
+    """The device refuses: its ledger is older than its spending, or was altered."""
 
 
 class ProtocolError(SyncError):

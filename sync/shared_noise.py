@@ -53,7 +53,7 @@ WRAP_BITS: Final = 64
 _HALF: Final = 1 << 31
 _GRAIN: Final = 64  # a share's parameter is a multiple of 1/64: small numbers, quick samples
 _BITS_PER_SIGMA2: Final = Fraction(14_238, 1000)  # < pi^2 log2(e), as k/(k+1) >= 1/2
-_ENOUGH: Final = 64  # beyond it tau is not worth more digits
+_ENOUGH: Final = Fraction(64)  # beyond it tau is not worth more digits
 _LN2: Final = Fraction(6932, 10_000)  # > ln 2
 
 

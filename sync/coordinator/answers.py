@@ -11,10 +11,11 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from sync.coordinator.accounting import spent_after
 from sync.coordinator.estimate import BinEstimate, CohortEstimate, TooFew, estimate, in_words
-from sync.coordinator.store import Outcome, PeriodSum, ReportStore, Spending
+from sync.coordinator.ledger import Costs, costs
+from sync.coordinator.store import Outcome, PeriodSum, ReportStore
 from sync.errors import SyncError
+from sync.ledger_head import Standing
 from sync.messages import CELLS, HISTOGRAMS
 from sync.policy import Policy
 
@@ -72,13 +73,20 @@ class RefusalAnswer(_Answer):
 
 
 class BudgetAnswer(_Answer):
-    """The privacy spent so far by the person who spent most, and the study's bound."""
+    """The privacy spent so far by the person who spent most, and the study's bound.
+
+    `ledgers_agree`, `ledgers_behind`, `ledgers_forked`: how many devices' own ledgers stand so.
+    """
 
     unit: str
     neighbouring: str
     mechanism: str
     people: int
     most_reports: int
+    most_rounds: int
+    ledgers_agree: int
+    ledgers_behind: int
+    ledgers_forked: int
     rho_per_report: float
     rho_spent: float
     rho_budget: float
@@ -146,7 +154,7 @@ def cohort(
             for outcome, tally in sorted(tallies.items())
             if outcome not in _KEPT
         ),
-        budget=_budget(held.spending, policy),
+        budget=_budget(costs(store, policy), policy),
     )
 
 
@@ -237,20 +245,26 @@ def _noise(result: CohortEstimate) -> NoiseAnswer:
     )
 
 
-def _budget(spending: Spending, policy: Policy) -> BudgetAnswer:
-    spent = spent_after(spending.most_reports, policy)
+def _budget(spending: Costs, policy: Policy) -> BudgetAnswer:
+    federated = policy.head is not None
     return BudgetAnswer(
-        unit="the person: everything in all their reports",
-        neighbouring="replace one person's reports by any others",
-        mechanism="discrete Gaussian noise, drawn on the person's own device",
+        unit="the person: everything in all their reports" + (" and rounds" if federated else ""),
+        neighbouring="replace one person's reports by any others"
+        + (", and leave their updates out" if federated else ""),
+        mechanism="discrete Gaussian noise, drawn on the person's own device"
+        + (" and, in sums, on others' devices" if federated else ""),
         people=spending.people,
         most_reports=spending.most_reports,
+        most_rounds=spending.most_rounds,
+        ledgers_agree=spending.ledgers.get(Standing.AGREES, 0),
+        ledgers_behind=spending.ledgers.get(Standing.BEHIND, 0),
+        ledgers_forked=spending.ledgers.get(Standing.FORKED, 0),
         rho_per_report=float(policy.rho_per_report),
-        rho_spent=spent.rho,
+        rho_spent=spending.spent.rho,
         rho_budget=float(policy.rho_budget),
         delta=policy.delta,
         epsilon_per_report=policy.epsilon_per_report,
-        epsilon_spent=spent.epsilon,
-        epsilon_spent_tight=spent.epsilon_pld,
+        epsilon_spent=spending.spent.epsilon,
+        epsilon_spent_tight=spending.spent.epsilon_pld,
         epsilon_budget=policy.epsilon_budget,
     )
