@@ -64,10 +64,10 @@ class Sessions:
     @classmethod
     def of(
         cls,
-        stretches: Sequence[tuple[npt.NDArray[np.float32], tuple[bool, bool, bool]]],
+        stretches: Sequence[tuple[Sequence[npt.NDArray[np.float32]], tuple[bool, bool, bool]]],
         embedding_size: int,
     ) -> Self:
-        """Sessions of stretches: embeddings float32 (windows, E), and what was answered.
+        """Sessions of stretches: embeddings of windows, float32 (E,) each, and what was answered.
 
         A stretch of fewer than `LEAST_WINDOWS` is left out; the newest `MOST_SESSIONS` are kept.
 
@@ -76,11 +76,11 @@ class Sessions:
         """
         told = [(rows, truth) for rows, truth in stretches if len(rows) >= LEAST_WINDOWS]
         told = told[-MOST_SESSIONS:]
-        if any(rows.ndim != 2 or rows.shape[1] != embedding_size for rows, _ in told):
+        if any(row.shape != (embedding_size,) for rows, _ in told for row in rows):
             raise ContractError("Embeddings are rows of the bundle's size.")
         means = np.zeros((len(told), embedding_size))
         truth = np.zeros((len(told), len(TASKS)), bool)
         for place, (rows, answer) in enumerate(told):
-            means[place] = rows.astype(np.float64).mean(axis=0)
+            means[place] = np.asarray(rows, np.float64).mean(axis=0)
             truth[place] = answer
         return cls(means, truth)
