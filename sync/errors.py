@@ -9,6 +9,7 @@
         │   └── LedgerRefused       the promise: this ledger is not all that was spent
         ├── ProtocolError           the other side: a message that breaks the protocol
         ├── BrokerError             the world: a broker that is absent, refuses or drops
+        ├── StrategyError           the setting: a Flower strategy that can't be used
         ├── UnknownPeriod           the page's reader: no such week (coordinator/answers)
         ├── PageError               the setting: the page can't be served (coordinator/service)
         └── ReportStoreError        the world: reports can't be kept (coordinator/store)
@@ -49,3 +50,7 @@ class ProtocolError(SyncError):
 
 class BrokerError(SyncError):
     """The broker can't be reached, refuses us, or went away."""
+
+
+class StrategyError(SyncError):
+    """A Flower strategy, or its environment, that can't be used as a server optimiser."""
