@@ -96,7 +96,11 @@ class Message(_Answer):
 
 
 class Privacy(_Answer):
-    """The privacy budget of the study; `noise` is the standard deviation in every number."""
+    """The privacy budget of the study; `noise` is the standard deviation in every number.
+
+    `rounds_made` counts contributions other than reports; `refused` says why nothing is released
+    any more although the budget would allow it, empty otherwise.
+    """
 
     policy: str
     delta: float
@@ -105,7 +109,9 @@ class Privacy(_Answer):
     epsilon_budget: float
     epsilon_per_report: float
     reports_made: int
+    rounds_made: int
     reports_left: int
+    refused: str
 
 
 class Status(_Answer):
@@ -281,7 +287,7 @@ def _missing(week: list[_Digest]) -> tuple[Missing, ...]:
 
 
 def _privacy(store: Store, study: Study) -> Privacy:
-    ledger, policy = store.ledger(), study.policy
+    ledger, policy, refused = store.ledger(), study.policy, store.book.refusal()
     return Privacy(
         policy=policy.reference,
         delta=policy.delta,
@@ -289,8 +295,10 @@ def _privacy(store: Store, study: Study) -> Privacy:
         epsilon_spent=ledger.epsilon(policy.delta),
         epsilon_budget=policy.epsilon_budget,
         epsilon_per_report=policy.epsilon_per_report,
-        reports_made=len(ledger.spends),
+        reports_made=len(ledger.periods),
+        rounds_made=len(ledger.spends) - len(ledger.periods),
         reports_left=ledger.reports_left(policy),
+        refused=str(refused) if refused else "",
     )
 
 

@@ -42,8 +42,8 @@ class Capture(Protocol):
         """Wait for the next picture, without decoding it."""
         ...
 
-    def retrieve(self) -> tuple[bool, Any]:
-        """Decode the picture that was grabbed."""
+    def retrieve(self, image: Any) -> tuple[bool, Any]:
+        """Decode the picture that was grabbed, into `image` where it fits."""
         ...
 
     def get(self, key: int) -> float:
@@ -63,6 +63,7 @@ class OpenCvDevice:
         self._cv2 = _quiet_cv2()
         self.is_present = present
         self._time_s = -1.0
+        self._frame: Any = None  # wiped, and used again: a fresh one costs more than its decoding
 
     @property
     def frames_per_s(self) -> float:
@@ -93,7 +94,7 @@ class OpenCvDevice:
     def picture(self, time_s: float) -> RawImage | None:
         """The picture just grabbed, as one taken at `time_s`; None if it can't be decoded."""
         try:
-            decoded, frame = self._capture.retrieve()
+            decoded, frame = self._capture.retrieve(self._frame)
         except self._cv2.error:
             return None
         if not decoded or not isinstance(frame, np.ndarray):
@@ -102,6 +103,7 @@ class OpenCvDevice:
             pixels = self._small_rgb(frame)
         finally:
             _wipe(frame)
+        self._frame = frame
         return None if pixels is None else RawImage(pixels, time_s)
 
     def close(self) -> None:
@@ -117,14 +119,17 @@ class OpenCvDevice:
         if frame.dtype not in (np.uint8, np.uint16):
             return None
         longest = max(frame.shape[:2])
-        if longest > LONGEST_SIDE:
-            height, width = (max(1, side * LONGEST_SIDE // longest) for side in frame.shape[:2])
-            small = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
-        else:
-            small = frame.copy()
+        if longest <= LONGEST_SIDE and frame.dtype == np.uint8:
+            straight: npt.NDArray[np.uint8] = cv2.cvtColor(frame, to_rgb[channels])
+            return straight
+        height, width = (
+            max(1, side * LONGEST_SIDE // max(longest, LONGEST_SIDE)) for side in frame.shape[:2]
+        )
+        small = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
         eight_bit = (small >> 8).astype(np.uint8) if small.dtype == np.uint16 else small
         rgb: npt.NDArray[np.uint8] = cv2.cvtColor(eight_bit, to_rgb[channels])
         _wipe(small)
+        _wipe(eight_bit)
         return rgb
 
 

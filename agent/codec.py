@@ -24,22 +24,25 @@ from agent.records import GapRecord, WindowRecord
 from edge_models.assessment import Abstention, Assessment, Scores
 from edge_models.errors import ContractError, Explained
 from sync.budget import Spend
+from sync.policy import Purpose
 
 Floats = npt.NDArray[np.float32]
 
 _WINDOW: Final = 1
 _GAP: Final = 1
-_SPEND: Final = 1
+_SPEND: Final = 2
+_SPEND_UNCHAINED: Final = 1  # of a report, before there was a chain
 _OUTGOING: Final = 1
 _SINGLE: Final = 1
 
+_DIGEST_BYTES: Final = 32
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST: Final = 0xFFFF
 _NO_ARRAY: Final = 0xFFFF
 _ALONE: Final = (None, False, True)
 _FRACTION: Final = re.compile(r"[0-9]{1,20}/[0-9]{1,20}", re.ASCII)
 
-Choice = TypeVar("Choice", Sensor, GapReason, Abstention)
+Choice = TypeVar("Choice", Sensor, GapReason, Abstention, Purpose)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,25 +145,35 @@ def decode_gap(raw: bytes) -> GapRecord:
     return record
 
 
-def encode_spend(spend: Spend) -> bytes:
-    """A spend of the privacy budget as bytes; its rho stays exact."""
+def encode_spend(spend: Spend, digest: bytes) -> bytes:
+    """A spend of the privacy budget and the chain's digest with it; its rho stays exact.
+
+    Raises:
+        ContractError: the digest has not 32 bytes.
+    """
+    if len(digest) != _DIGEST_BYTES:
+        raise ContractError("A chain's digest has 32 bytes.")
     rho = f"{spend.rho.numerator}/{spend.rho.denominator}"
-    return struct.pack("<B", _SPEND) + _text(spend.period) + _text(rho) + _text(spend.policy)
+    words = (spend.purpose.value, spend.subject, rho, spend.policy)
+    return struct.pack("<B", _SPEND) + b"".join(map(_text, words)) + digest
 
 
-def decode_spend(raw: bytes) -> Spend:
-    """A spend of the privacy budget.
+def decode_spend(raw: bytes) -> tuple[Spend, bytes | None]:
+    """A spend of the privacy budget and its digest; an older version kept no digest.
 
     Raises:
         DamagedRecord: the bytes hold none.
     """
-    rest = _Rest(raw, _SPEND)
-    period, rho, policy = rest.text(), rest.text(), rest.text()
+    chained = raw[:1] != struct.pack("<B", _SPEND_UNCHAINED)
+    rest = _Rest(raw, _SPEND if chained else _SPEND_UNCHAINED)
+    purpose = _choice(Purpose, rest.text()) if chained else Purpose.REPORT
+    subject, rho, policy = rest.text(), rest.text(), rest.text()
+    digest = rest.take(_DIGEST_BYTES) if chained else None
     rest.must_be_empty()
     try:
         if not _FRACTION.fullmatch(rho):
             _unreadable()
-        return Spend(period, Fraction(rho), policy)
+        return Spend(subject, Fraction(rho), policy, purpose), digest
     except (Explained, ZeroDivisionError):
         _unreadable()
 

@@ -67,10 +67,14 @@ class KeepSettings(_Section):
 
 
 class Settings(_Section):
-    """Everything that can be set."""
+    """Everything that can be set.
+
+    `anchor`: the folder of the privacy ledger's anchor; empty for one in the state folder.
+    """
 
     study: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")] = "home"
     state: str = str(DEFAULT_STATE)
+    anchor: str = ""
     bundle: str = ""
     microphone: MicrophoneSettings = MicrophoneSettings()
     camera: CameraSettings = CameraSettings()
@@ -82,6 +86,11 @@ class Settings(_Section):
     def state_folder(self) -> Path:
         """Where key and store live, `~` resolved."""
         return Path(self.state).expanduser()
+
+    @property
+    def anchor_folder(self) -> Path | None:
+        """Where the privacy ledger's anchor lives, None for the store's own choice."""
+        return Path(self.anchor).expanduser() if self.anchor else None
 
 
 def load_settings(path: Path | None) -> Settings:

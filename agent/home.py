@@ -8,17 +8,20 @@ study and nowhere else, whatever its settings say.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.config import BrokerSettings, Settings
 from agent.errors import SettingError
-from agent.keys import STORE_FILE, Purpose, load_key, sub_key
-from agent.membership import IdentityFolder, Membership
+from agent.keys import IDENTITY_FOLDER, STORE_FILE, Purpose, load_key, sub_key
 from agent.reporter import Study
 from agent.store import Store
 from edge_models.bundle import Bundle, load_bundle, shipped_bundle
-from sync.endpoint import Tls
-from sync.policy import parse_policy
+from sync.policy import Policy, parse_policy
 from sync.release import Seal
+
+if TYPE_CHECKING:
+    from agent.membership import Membership
+    from sync.endpoint import Tls
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class Home:
     bundle: Bundle
     study: Study
     seal: Seal
-    membership: Membership | None
+    membership: "Membership | None"
     _key: bytes = field(repr=False)
 
     def open_store(self) -> Store:
@@ -39,21 +42,29 @@ class Home:
             KeyMismatch: the store was made with another key.
             StoreError: it can't be read or written.
         """
-        return Store(self.settings.state_folder / STORE_FILE, self._key)
+        settings = self.settings
+        return Store(settings.state_folder / STORE_FILE, self._key, settings.anchor_folder)
 
     @property
-    def tls(self) -> Tls | None:
+    def tls(self) -> "Tls | None":
         """How the broker is known, None without a CA file (one machine, loopback)."""
         if self.membership is not None:
             return self.membership.tls
         broker = self.settings.broker
         if not broker.ca_file:
             return None
+        from sync.endpoint import Tls  # loads ssl
+
         return Tls(
             Path(broker.ca_file),
             Path(broker.certificate_file) if broker.certificate_file else None,
             Path(broker.key_file) if broker.key_file else None,
         )
+
+    @property
+    def sums(self) -> bool:
+        """Whether reports leave through secure sums, as in a study that doesn't say otherwise."""
+        return self.membership is not None and self.membership.noise == "sum"
 
     @property
     def broker_address(self) -> str:
@@ -73,14 +84,16 @@ def open_home(settings: Settings, environment: Mapping[str, str]) -> Home:
         StoreError: the store can't be read or written.
         BundleError: the bundle can't be read.
         PolicyError: its privacy policy can't be kept.
+        ProtocolError: its policy is not the one that the study has signed.
     """
     key = device_key(settings, environment)
-    membership = IdentityFolder(settings.state_folder, key).membership()
+    membership = _membership(settings.state_folder, key)
     if membership is not None:
         settings = _enrolled(settings, membership)
     folder = settings.bundle
     bundle = load_bundle(Path(folder).expanduser()) if folder else shipped_bundle()
-    study = Study(settings.study, parse_policy(bundle.policy), bundle.name, bundle.thresholds)
+    policy = _policy(bundle.policy, membership)
+    study = Study(settings.study, policy, bundle.name, bundle.thresholds)
     home = Home(settings, bundle, study, Seal(sub_key(key, Purpose.SEAL)), membership, key)
     home.open_store().close()
     return home
@@ -96,7 +109,28 @@ def device_key(settings: Settings, environment: Mapping[str, str]) -> bytes:
     )
 
 
-def _enrolled(settings: Settings, membership: Membership) -> Settings:
+def _membership(state_folder: Path, key: bytes) -> "Membership | None":
+    if not (state_folder / IDENTITY_FOLDER).exists():
+        return None
+    from agent.membership import IdentityFolder  # certificates and TLS: only for a member
+
+    return IdentityFolder(state_folder, key).membership()
+
+
+def _policy(payload: bytes, membership: "Membership | None") -> Policy:
+    if membership is None:
+        return parse_policy(payload)
+    from sync.agreement import signed_policy
+
+    return signed_policy(
+        payload,
+        membership.policy_signature,
+        study=membership.study,
+        authority=membership.authority,
+    )
+
+
+def _enrolled(settings: Settings, membership: "Membership") -> Settings:
     """The settings with the study and broker of the enrolment, which they must not contradict."""
     unsaid, said = Settings(), settings.broker
     if settings.study not in (unsaid.study, membership.study) or (

@@ -34,6 +34,8 @@ KEY_FILE: Final = "key"
 SALT_FILE: Final = "key.salt"
 STORE_FILE: Final = "store.db"
 """What the key opens; it lies beside the key."""
+IDENTITY_FOLDER: Final = "identity"
+"""Where what enrolment gave lies, beside the store; absent on a device that is no member."""
 CREDENTIAL: Final = "sottovoce.key"
 
 RandomBytes = Callable[[int], bytes]
@@ -53,6 +55,9 @@ class Purpose(StrEnum):
 
     STORE = "store"
     SEAL = "seal"
+    LEDGER = "ledger"  # where the ledger's chain of digests starts
+    ANCHOR = "anchor"
+    SHELF = "shelf"  # of the names of what belongs to rounds
     VEIL = "veil"  # of the day numbers and names that a file must show
     IDENTITY = "identity"
 

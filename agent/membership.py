@@ -25,7 +25,7 @@ from pydantic import Field, StrictInt
 
 from agent.cipher import Cipher
 from agent.errors import DamagedRecord, StoreError
-from agent.keys import Purpose, sub_key
+from agent.keys import IDENTITY_FOLDER, Purpose, sub_key
 from edge_models.errors import ContractError
 from sync.endpoint import Tls
 from sync.enrolment import Ask, DeviceKeys, Grant, parse_ask
@@ -33,9 +33,8 @@ from sync.envelope import Message, decoded, encoded
 from sync.errors import ProtocolError
 from sync.identity import Credential, Identity, parse_credential
 from sync.invites import Invite
-from sync.messages import Pseudonym, StudyName, Version
+from sync.messages import Noise, Pseudonym, StudyName, Version
 
-FOLDER: Final = "identity"
 _MEMBERSHIP: Final = "membership"
 _PENDING: Final = "pending"
 _VERSION: Final = 1
@@ -56,6 +55,8 @@ class _Kept(Message):
     signing_key: _Hex
     credential: _Hex
     coordinator: _Hex
+    policy_signature: _Hex
+    noise: Noise
     tls_file: Annotated[str, Field(pattern=r"^tls-[0-9a-f]{8}\.pem$")]
     ca_file: Annotated[str, Field(pattern=r"^study-ca-[0-9a-f]{8}\.pem$")]
 
@@ -76,7 +77,8 @@ class Membership:
 
     `authority` (32 bytes) checks every credential of the study; `coordinator` is the
     coordinator's own; `identity` signs what the device says; `tls` is how it knows the broker at
-    `host`:`port` and is known by it.
+    `host`:`port` and is known by it. `policy_signature` is the study's over its privacy policy,
+    `noise` where the study adds it.
     """
 
     study: str
@@ -87,6 +89,8 @@ class Membership:
     identity: Identity = field(repr=False)
     coordinator: Credential = field(repr=False)
     tls: Tls
+    policy_signature: bytes = field(repr=False)
+    noise: Noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ class IdentityFolder:
     """The folder `identity` in a device's state folder; `key` is the device's own (32 bytes)."""
 
     def __init__(self, state_folder: Path, key: bytes) -> None:
-        self._folder = state_folder / FOLDER
+        self._folder = state_folder / IDENTITY_FOLDER
         self._cipher = Cipher(sub_key(key, Purpose.IDENTITY))
 
     def membership(self) -> Membership | None:
@@ -129,6 +133,8 @@ class IdentityFolder:
                 ),
                 parse_credential(bytes.fromhex(kept.coordinator)),
                 Tls(self._folder / kept.ca_file, tls_file, tls_file),
+                bytes.fromhex(kept.policy_signature),
+                kept.noise,
             )
         except (DamagedRecord, ProtocolError, ContractError, ValueError) as fault:
             raise _damaged(self._folder / _MEMBERSHIP) from fault
@@ -186,6 +192,8 @@ class IdentityFolder:
             signing_key=pending.keys.signing_key.hex(),
             credential=grant.credential,
             coordinator=grant.coordinator,
+            policy_signature=grant.policy_signature,
+            noise=grant.noise,
             tls_file=f"tls-{hashlib.sha256(certificate).hexdigest()[:8]}.pem",
             ca_file=f"study-ca-{hashlib.sha256(ca).hexdigest()[:8]}.pem",
         )

@@ -1,7 +1,8 @@
 """Makes the week's report when a week is over, and sends what waits.
 
 Rules it upholds: a report is charged, sealed and committed before anything is sent; a retry sends
-the same bytes; when the budget is used up it says so and screening goes on; what the broker did
+the same bytes; when the budget is used up, or the ledger is not the newest, it says so and
+screening goes on; what the broker did
 not take stays, in order.
 
 Place in the life of a report: tally → `release` → **store's outbox** → `transport`.
@@ -17,7 +18,7 @@ from agent.store import Store
 from agent.tally import counts_of
 from edge_models.errors import Explained
 from edge_models.manifest import Thresholds
-from sync.errors import BrokerError, BudgetExhausted, DoorError, PeriodSpent
+from sync.errors import BrokerError, BudgetExhausted, DoorError, LedgerRefused, PeriodSpent
 from sync.noise import RandBelow
 from sync.periods import period_end, period_of, period_start
 from sync.policy import Policy
@@ -114,6 +115,10 @@ def prepare_reports(
     """
     made: list[str] = []
     damaged: list[DamagedRecord] = []
+    try:
+        store.book.check()
+    except LedgerRefused as refusal:
+        return Prepared((), refusal, 0)
     for period in periods_due(store, now, finish_current=finish_current):
         start, end = period_start(period), period_end(period)
         counts = counts_of(
@@ -155,6 +160,10 @@ def send_outbox(store: Store, carrier: Carrier, seal: Seal, now: datetime) -> Se
     sent: list[str] = []
     sent_bytes = 0
     waiting = store.outbox(kept.append)
+    try:
+        store.book.check()
+    except LedgerRefused as refusal:
+        return Sending((), 0, tuple(outgoing.period for outgoing in waiting), refusal)
     held: list[str] = []
     for place, outgoing in enumerate(waiting):
         try:

@@ -199,7 +199,22 @@ class Rows:
 
     def set_single(self, name: str, sealed: bytes) -> None:
         """Write what there is one of."""
-        self.connection.execute("INSERT OR REPLACE INTO singles VALUES (?, ?)", (name, sealed))
+        with self._explained():
+            self.connection.execute("INSERT OR REPLACE INTO singles VALUES (?, ?)", (name, sealed))
+
+    def delete_single(self, name: str) -> None:
+        """Forget what there is one of."""
+        with self._explained():
+            self.connection.execute("DELETE FROM singles WHERE name = ?", (name,))
+
+    def single_names(self, prefix: str) -> list[str]:
+        """The names that begin so, in order."""
+        with self._explained():
+            found = self.connection.execute(
+                "SELECT name FROM singles WHERE substr(name, 1, ?) = ? ORDER BY name",
+                (len(prefix), prefix),
+            )
+            return [name for (name,) in found]
 
     def shrink(self) -> None:
         """Give free pages back and empty the write-ahead log, so that neither holds old records."""

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from agent.account import Account
 from agent.answers import Live
+from agent.cold_code import let_cold_code_go
 from agent.config import Settings, settings_said
 from agent.courier import Courier
 from agent.errors import SettingError
@@ -84,6 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"Your page: {page.address} (this machine only)", flush=True)
         for record in _records(home, store, chosen, indicator, stop):
             totals.add(record)
+            if isinstance(record, WindowRecord) and totals.windows == 1:
+                let_cold_code_go()
             if arguments.show or sys.stdout.isatty():
                 print(_in_words(record), flush=True)
         if arguments.report_at_end:

@@ -7,71 +7,74 @@ was recorded stays, whatever the disk does; what is forgotten is overwritten.
 
 In clear: how many records there are, in which order, and a day number shifted by a secret of the
 key (retention and reading by time need it). A thief sees that some days have more windows than
-others, but no date, time, feature, score, study or report. What encryption can't show: that a
-whole older copy of the file was put back, or that windows and gaps were cut out of it.
+others, but no date, time, feature, score, study or report. That a whole older copy of the file was
+put back shows in the ledger's anchor (`agent.anchor`); that windows and gaps were cut out does not.
 
 Place in the life of a record: screening → codec → cipher → **here** → tally, the person's page.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
+from agent.book import Book
 from agent.cipher import Cipher
 from agent.codec import (
     Outgoing,
     decode_gap,
     decode_outgoing,
     decode_single,
-    decode_spend,
     decode_window,
     encode_gap,
     encode_outgoing,
     encode_single,
-    encode_spend,
     encode_window,
 )
 from agent.errors import DamagedRecord, KeyMismatch, StoreError
 from agent.keys import Purpose, sub_key
 from agent.records import GapRecord, WindowRecord
-from agent.rows import Row, Rows, Table
+from agent.rows import Rows, Table
+from agent.sealed import Sealed, named
+from agent.shelf import Kind, Shelf
 from sync.budget import Ledger
-from sync.errors import PeriodSpent
 from sync.messages import new_pseudonym
 
 Record = TypeVar("Record", WindowRecord, GapRecord)
 OnDamage = Callable[[DamagedRecord], None]
 RandomBytes = Callable[[int], bytes]
 
+ANCHOR_FOLDER: Final = "anchor"
+"""Where the ledger's anchor lies, beside the store, unless it is told otherwise."""
+
+ROUND_LABEL: Final = "round/"
+"""In the outbox, in the place of a report's period: what a round's messages are labelled with."""
 _CANARY: Final = b"sottovoce store 1"
 _FIRST_DAY: Final = date(1970, 1, 1)
 _NO_DAY: Final = 0
 _SHIFT_BYTES: Final = 4
-_NAMES: Final[dict[Table, str]] = {
-    "windows": "window",
-    "gaps": "gap",
-    "spends": "spend of the privacy budget",
-    "outbox": "report",
-    "pseudonyms": "pseudonym",
-}
 
 
 class Store:
     """One thread's connection to the encrypted store; a context manager.
 
-    Several may be open at once, in threads and processes. `key` is the device's, 32 bytes.
+    Several may be open at once, in threads and processes. `key` is the device's, 32 bytes;
+    `anchor_folder` holds the ledger's anchor, best where no backup of the store reaches. `book` is
+    the privacy ledger.
 
     Raises:
         KeyMismatch: the store was made with another key; nothing in it was changed.
         StoreError: it can't be opened, is damaged, or is of another version.
     """
 
-    def __init__(self, path: Path, key: bytes) -> None:
-        self._cipher = Cipher(sub_key(key, Purpose.STORE))
+    def __init__(self, path: Path, key: bytes, anchor_folder: Path | None = None) -> None:
         shift = sub_key(key, Purpose.VEIL)[:_SHIFT_BYTES]
         self._shift = int.from_bytes(shift, "big")
         self._rows = Rows(path)
+        cipher = Cipher(sub_key(key, Purpose.STORE))
+        self._sealed = Sealed(self._rows, cipher)
+        self.shelf = Shelf(self._rows, cipher, sub_key(key, Purpose.SHELF))
+        self.book = Book(self._sealed, key, anchor_folder or path.parent / ANCHOR_FOLDER)
         try:
             if self._rows.is_new:
                 self._begin()
@@ -94,23 +97,22 @@ class Store:
     def _begin(self) -> None:
         with self._rows.transaction() as rows:
             if rows.lay_out():
-                self._set_single("canary", _CANARY)
-                self._set_single("spends", _count(0))
+                self._sealed.set_single("canary", _CANARY)
+                self.book.begin()
 
     def _know_the_key(self, path: Path) -> None:
-        sealed = self._rows.single("canary")
-        if sealed is None:
-            raise StoreError(
-                f"The store '{path}' is damaged: it does not say which key opens it.",
-                "Put it back from a backup, or move it away to start anew.",
-            )
         try:
-            self._cipher.open(sealed, _single_place("canary"))
+            if self._sealed.single("canary") is not None:
+                return
         except DamagedRecord:
             raise KeyMismatch(
                 f"The store '{path}' was made with another key; nothing in it was changed.",
                 "Put the key that belongs to it back, or move the store away to start anew.",
             ) from None
+        raise StoreError(
+            f"The store '{path}' is damaged: it does not say which key opens it.",
+            "Put it back from a backup, or move it away to start anew.",
+        )
 
     def add_window(self, record: WindowRecord, baseline: bytes | None = None) -> None:
         """Keep a window, and the baseline that now includes it, in one transaction.
@@ -119,14 +121,14 @@ class Store:
             StoreError: it could not be kept; what was recorded before is safe.
         """
         with self._rows.transaction():
-            self._add("windows", self._day(record.started_at), encode_window(record))
+            self._sealed.add("windows", self._day(record.started_at), encode_window(record))
             if baseline is not None:
-                self._set_single("baseline", encode_single(record.bundle, baseline))
+                self._sealed.set_single("baseline", encode_single(record.bundle, baseline))
 
     def add_gap(self, record: GapRecord) -> None:
         """Keep a gap; raises as `add_window`."""
         with self._rows.transaction():
-            self._add("gaps", self._day(record.started_at), encode_gap(record))
+            self._sealed.add("gaps", self._day(record.started_at), encode_gap(record))
 
     def windows(
         self, since: datetime, until: datetime, on_damage: OnDamage | None = None
@@ -167,7 +169,7 @@ class Store:
         Raises:
             StoreError: it is damaged.
         """
-        content = self._single("baseline")
+        content = self._sealed.single("baseline")
         if content is None:
             return None
         of_bundle, baseline = decode_single(content)
@@ -197,64 +199,59 @@ class Store:
         """
         with self._rows.transaction() as rows:
             for row in rows.rows("pseudonyms"):
-                of_study, pseudonym = decode_single(self._opened("pseudonyms", row))
+                of_study, pseudonym = decode_single(self._sealed.opened("pseudonyms", row))
                 if of_study == study:
                     return pseudonym.decode("ascii")
             drawn = new_pseudonym(random_bytes)
-            self._add("pseudonyms", _NO_DAY, encode_single(study, drawn.encode("ascii")))
+            self._sealed.add("pseudonyms", _NO_DAY, encode_single(study, drawn.encode("ascii")))
             return drawn
 
     def ledger(self) -> Ledger:
-        """What this device's reports have spent, in all studies together.
-
-        Raises:
-            StoreError: a spend is missing or can't be read; then nothing more may be released.
-            PeriodSpent: a period is in it twice.
-        """
-        spends = [decode_spend(self._opened("spends", row)) for row in self._rows.rows("spends")]
-        if self._single("spends") != _count(len(spends)):
-            raise StoreError(
-                "The privacy ledger is not whole: it was altered from outside.",
-                "No report is made from it. Put the store back from a backup.",
-            )
-        return Ledger.of(spends)
+        """What this device's releases have spent; raises as `Book.ledger`."""
+        return self.book.ledger()
 
     def commit_release(self, sealed: bytes, charged: Ledger, made_at: datetime) -> None:
         """Keep a sealed report and its price (the last of `charged`) in one transaction.
 
-        `charged` must be the stored ledger and one more spend, so that two processes can't both
-        spend what is left.
-
-        Raises:
-            PeriodSpent: the period was paid for meanwhile; nothing was kept.
-            StoreError: another report was made meanwhile, or it could not be kept; throw it away.
+        Raises as `Book.spending`.
         """
-        *before, spend = charged.spends
-        with self._rows.transaction() as rows:
-            ledger = self.ledger()
-            if spend.period in ledger.periods:
-                raise PeriodSpent(
-                    f"The report for {spend.period} has already been made and paid for.",
-                    "Send the stored report again instead: a retry costs nothing.",
-                )
-            if ledger.spends != tuple(before):
-                raise StoreError(
-                    "Another program made a report meanwhile.",
-                    "Nothing was spent for this one; it is made anew next time.",
-                )
-            self._set_single("spends", _count(len(charged.spends)))
-            self._add("spends", _NO_DAY, encode_spend(spend))
-            outgoing = Outgoing(rows.next_number("outbox"), spend.period, made_at, None, sealed)
-            self._add("outbox", _NO_DAY, encode_outgoing(outgoing))
+        with self.book.spending(charged) as rows:
+            period = charged.spends[-1].subject
+            outgoing = Outgoing(rows.next_number("outbox"), period, made_at, None, sealed)
+            self._sealed.add("outbox", _NO_DAY, encode_outgoing(outgoing))
+
+    def keep_part(
+        self,
+        round_id: str,
+        part: bytes | None,
+        made_at: datetime,
+        *,
+        sealed: Sequence[bytes] = (),
+        charged: Ledger | None = None,
+    ) -> None:
+        """Replace what is kept of a round (None: forget it), with what it says and costs.
+
+        All in one transaction. Raises as `Book.spending`.
+        """
+        spends = self._rows.transaction() if charged is None else self.book.spending(charged)
+        with spends as rows:
+            if part is None:
+                self.shelf.drop(Kind.PART, round_id)
+            else:
+                self.shelf.put(Kind.PART, round_id, part)
+            for message in sealed:
+                number = rows.next_number("outbox")
+                outgoing = Outgoing(number, ROUND_LABEL + round_id, made_at, None, message)
+                self._sealed.add("outbox", _NO_DAY, encode_outgoing(outgoing))
 
     def outgoing(self, on_damage: OnDamage | None = None) -> list[Outgoing]:
         """Every report that was made, sent or waiting, oldest first; raises as `windows`."""
         made: list[Outgoing] = []
         for row in self._rows.rows("outbox"):
             try:
-                made.append(decode_outgoing(self._opened("outbox", row), row[0]))
+                made.append(decode_outgoing(self._sealed.opened("outbox", row), row[0]))
             except DamagedRecord as damage:
-                _tell(on_damage, _named("outbox", row, damage))
+                _tell(on_damage, named("outbox", row, damage))
         return made
 
     def outbox(self, on_damage: OnDamage | None = None) -> list[Outgoing]:
@@ -275,27 +272,13 @@ class Store:
             row = rows.row("outbox", number)
             if row is None:
                 raise StoreError(f"The store has no report {number}.", "Nothing was changed.")
-            waiting = decode_outgoing(self._opened("outbox", row), number)
+            waiting = decode_outgoing(self._sealed.opened("outbox", row), number)
             if waiting.sent_at is None:
                 gone = Outgoing(number, waiting.period, waiting.made_at, sent_at, waiting.sealed)
-                place = _place("outbox", number, _NO_DAY)
-                sealed = self._cipher.close(encode_outgoing(gone), place)
-                rows.replace("outbox", (number, _NO_DAY, sealed))
+                self._sealed.replace("outbox", number, _NO_DAY, encode_outgoing(gone))
 
     def _day(self, moment: datetime) -> int:
         return (moment.astimezone(UTC).date() - _FIRST_DAY).days + self._shift
-
-    def _add(self, table: Table, day: int, content: bytes) -> None:
-        number = self._rows.next_number(table)
-        sealed = self._cipher.close(content, _place(table, number, day))
-        self._rows.insert(table, (number, day, sealed))
-
-    def _opened(self, table: Table, row: Row) -> bytes:
-        number, day, sealed = row
-        try:
-            return self._cipher.open(sealed, _place(table, number, day))
-        except DamagedRecord as damage:
-            raise _named(table, row, damage) from None
 
     def _read(
         self,
@@ -311,35 +294,12 @@ class Store:
         for day in range(first, last + 1):
             for row in self._rows.rows(table, range(day, day + 1)):
                 try:
-                    record = decode(self._opened(table, row))
+                    record = decode(self._sealed.opened(table, row))
                 except DamagedRecord as damage:
-                    _tell(on_damage, _named(table, row, damage))
+                    _tell(on_damage, named(table, row, damage))
                     continue
                 if since <= record.started_at < until:
                     yield record
-
-    def _single(self, name: str) -> bytes | None:
-        sealed = self._rows.single(name)
-        return None if sealed is None else self._cipher.open(sealed, _single_place(name))
-
-    def _set_single(self, name: str, content: bytes) -> None:
-        self._rows.set_single(name, self._cipher.close(content, _single_place(name)))
-
-
-def _place(table: Table, number: int, day: int) -> bytes:
-    return f"row/{table}/{number}/{day}".encode()
-
-
-def _single_place(name: str) -> bytes:
-    return f"single/{name}".encode()
-
-
-def _count(spends: int) -> bytes:
-    return str(spends).encode()
-
-
-def _named(table: Table, row: Row, damage: DamagedRecord) -> DamagedRecord:
-    return DamagedRecord(f"The stored {_NAMES[table]} {row[0]} can't be read.", damage.remedy)
 
 
 def _tell(on_damage: OnDamage | None, damage: DamagedRecord) -> None:

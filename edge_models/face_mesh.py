@@ -7,6 +7,9 @@ terminal.
 Place in the life of a frame: camera → **face mesh** → observation → facial summary.
 """
 
+import math
+from contextlib import nullcontext
+from importlib.resources import files
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -27,6 +30,12 @@ MOST_FACES: Final = 2
 """One person is observed; one more is enough to know that they are not alone."""
 
 _SURE_OF_A_FACE: Final = 0.5
+_SEEK_EVERY_S: Final = 0.4
+"""While one face is followed, another is looked for this often; it is then followed as well."""
+
+_ENOUGH: Final = "prev_has_enough_faces"  # MediaPipe's own name of the stream
+_GRAPH: Final = "modules/face_landmark/face_landmark_front_cpu.binarypb"
+_DETECTION: Final = "facedetectionshortrangecpu__facedetectionshortrange__facedetection__"
 _VERTEX_FLOATS: Final = 5  # x, y, z and two texture coordinates
 
 
@@ -44,9 +53,11 @@ class FaceMesh:
     def __init__(self) -> None:
         models = read_face_models(task_file())
         self._seen_any = False
+        self._followed = 0
+        self._sought_s = -math.inf
         with native_chatter_held_back():
             try:
-                from mediapipe.python.solutions import face_detection, face_mesh
+                from mediapipe.python.solutions import face_detection
             except ImportError as missing:
                 raise RuntimeMissing(
                     "MediaPipe is not installed on this machine.",
@@ -55,15 +66,13 @@ class FaceMesh:
                 ) from missing
             self._blendshapes = Blendshapes(models.blendshapes)
             self._canonical = _canonical_face(models)
-            self._mesh: Any = face_mesh.FaceMesh(
-                static_image_mode=False, max_num_faces=MOST_FACES, refine_landmarks=True
-            )
+            self._mesh: Any = _mesh_of_sought_faces()
             self._detector: Any = face_detection.FaceDetection(
                 min_detection_confidence=_SURE_OF_A_FACE, model_selection=0
             )
             # The graphs start in threads of their own: a first picture waits until they have.
             nothing = np.zeros((64, 64, 3), np.uint8)
-            _processed(self._mesh, nothing)
+            _processed(self._mesh, {"image": nothing, _ENOUGH: False})
             _processed(self._detector, nothing)
 
     def __enter__(self) -> Self:
@@ -90,7 +99,7 @@ class FaceMesh:
         scale = np.array([width, height, width], np.float64)  # depth is given in picture widths
         meshes = [
             np.array([(point.x, point.y, point.z) for point in face.landmark]) * scale
-            for face in self._faces(image.pixels)
+            for face in self._faces(image)
         ]
         if not meshes:
             return FaceObservation(image.time_s, faces=0)
@@ -117,28 +126,68 @@ class FaceMesh:
         best = int(np.argmax(surest))
         return best if surest[best] > 0.0 else None
 
-    def _faces(self, pixels: Pixels) -> Any:
-        if self._seen_any:
-            return _processed(self._mesh, pixels).multi_face_landmarks or ()
-        with native_chatter_held_back():  # it also remarks on its first face
-            found = _processed(self._mesh, pixels).multi_face_landmarks or ()
-        self._seen_any = bool(found)
+    def _faces(self, image: RawImage) -> Any:
+        lately = image.time_s - self._sought_s < _SEEK_EVERY_S
+        enough = self._followed >= MOST_FACES or (self._followed > 0 and lately)
+        if not enough:
+            self._sought_s = image.time_s
+        picture = {"image": _lent(image.pixels), _ENOUGH: enough}
+        # It also remarks on its first face.
+        with nullcontext() if self._seen_any else native_chatter_held_back():
+            found = _processed(self._mesh, picture).multi_face_landmarks or ()
+        self._followed = len(found)
+        self._seen_any = self._seen_any or bool(found)
         return found
 
     def _surest_face(self, pixels: Pixels) -> float:
         turned = pixels.copy()
         try:
-            found = _processed(self._detector, turned).detections or ()
+            found = _processed(self._detector, _lent(turned)).detections or ()
         finally:
             turned.fill(0)
         return max((float(face.score[0]) for face in found), default=0.0)
 
 
-def _processed(solution: Any, pixels: Pixels) -> Any:
+def _processed(solution: Any, picture: Pixels | dict[str, Any]) -> Any:
     try:
-        return solution.process(pixels)
+        return solution.process(picture)
     except (RuntimeError, ValueError) as refused:
         raise ContractError("MediaPipe refused a picture.") from refused
+
+
+def _lent(pixels: Pixels) -> Pixels:
+    """A read-only view, which MediaPipe refers to; of what it could write it would make a copy."""
+    view = pixels.view()
+    view.flags.writeable = not view.flags.c_contiguous
+    return view
+
+
+def _mesh_of_sought_faces() -> Any:
+    """MediaPipe's face mesh, where the stream `_ENOUGH` says whether to look for another face.
+
+    As it comes, the detector runs on every picture until `MOST_FACES` are followed: for somebody
+    alone, always.
+    """
+    from mediapipe.framework import calculator_pb2
+    from mediapipe.python.solution_base import PacketDataType, SolutionBase
+
+    graph = calculator_pb2.CalculatorGraphConfig()
+    graph.ParseFromString((files("mediapipe") / _GRAPH).read_bytes())
+    kept = [node for node in graph.node if _ENOUGH not in node.output_stream]
+    del graph.node[:]
+    graph.node.extend(kept)
+    graph.input_stream.append(_ENOUGH)
+    graph.ClearField("type")
+    return SolutionBase(
+        graph_config=graph,
+        side_inputs={"num_faces": MOST_FACES, "with_attention": True, "use_prev_landmarks": True},
+        calculator_params={
+            f"{_DETECTION}TensorsToDetectionsCalculator.min_score_thresh": _SURE_OF_A_FACE,
+            "facelandmarkcpu__ThresholdingCalculator.threshold": _SURE_OF_A_FACE,
+        },
+        outputs=["multi_face_landmarks"],
+        stream_type_hints={_ENOUGH: PacketDataType.BOOL},
+    )
 
 
 def _height_of(mesh: Doubles) -> float:

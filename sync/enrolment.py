@@ -34,7 +34,7 @@ from sync.envelope import Message, decoded, encoded
 from sync.errors import InviteRefused, ProtocolError
 from sync.identity import KEY_BYTES, Identity, Role, parse_credential, public_key, sign, verify
 from sync.invites import Invite, invite_name
-from sync.messages import Pseudonym, StudyName, Version
+from sync.messages import Noise, Pseudonym, StudyName, Version
 
 RandomBytes = Callable[[int], bytes]
 """`secrets.token_bytes`."""
@@ -135,7 +135,8 @@ class Grant(Message):
     """What a member gets; certificates (DER) and credentials in hexadecimal.
 
     `certificate` of the TLS key, with the pseudonym as its common name; `ca_certificate`, by
-    which the broker is known; `credential` of the signing key; `coordinator`'s credential.
+    which the broker is known; `credential` of the signing key; `coordinator`'s credential;
+    `policy_signature` of the study's authority over its privacy policy; `noise`: where it is added.
     """
 
     version: Version
@@ -145,6 +146,8 @@ class Grant(Message):
     ca_certificate: Hex
     credential: Hex
     coordinator: Hex
+    policy_signature: Signature
+    noise: Noise
 
 
 class Refusal(Message):

@@ -5,8 +5,11 @@
         ├── DoorError               our bug: something unreleased was offered to the transport
         ├── PolicyError             the setting: a policy that can't be kept or is not known
         ├── BudgetExhausted         the promise: this release would exceed the person's budget
-        │   └── PeriodSpent         the promise: a period is reported and paid for once
+        │   ├── PeriodSpent         the promise: a period is reported and paid for once
+        │   └── LedgerRefused       the promise: this ledger is not all that was spent
         ├── ProtocolError           the other side: a message that breaks the protocol
+        │   └── OutOfTurn           the other side: a message of a round that is not due yet
+        ├── RoundRefused            the promise: a round that this device won't be part of
         ├── BrokerError             the world: a broker that is absent, refuses or drops
         │   └── Revoked             the study: it took this device's certificate back
         ├── DeskError               the world: a study's enrolment desk that can't be reached
@@ -43,8 +46,20 @@ class PeriodSpent(BudgetExhausted):
     """The device refuses: this period's report exists already; only its stored bytes are sent."""
 
 
+class LedgerRefused(BudgetExhausted):
+    """The device refuses: its ledger is older than its spending, or was altered."""
+
+
 class ProtocolError(SyncError):
     """Bytes from the other side that are not a valid message."""
+
+
+class OutOfTurn(ProtocolError):
+    """A message of a round that came before the one that it builds on; keep it until then."""
+
+
+class RoundRefused(SyncError):
+    """The device refuses: terms or a step of a round that it won't be part of."""
 
 
 class BrokerError(SyncError):

@@ -10,6 +10,7 @@ In the life of a round: the coordinator signs its terms, a device signs the keys
 Source: RFC 8032 (Ed25519). The signed string is `sottovoce/1/` purpose `\\0` body.
 """
 
+import hashlib
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
@@ -25,6 +26,8 @@ KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 COORDINATOR: Final = bytes(16)
 """The name of a study's coordinator; a device's is the 16 bytes of its pseudonym."""
+
+MOST_ACQUAINTANCES: Final = 20_000
 
 _BODY: Final = struct.Struct(">B16s32sQ")  # role, name, signing key, expires
 CREDENTIAL_BYTES: Final = _BODY.size + SIGNATURE_BYTES
@@ -106,6 +109,41 @@ def issue_credential(
     body = _BODY.pack(role, name, signing_key, expires)
     signature = sign(authority, _CREDENTIAL, _of(study, body))
     return Credential(role, name, signing_key, expires, signature)
+
+
+class Acquaintances:
+    """Credentials that were checked before: the authority's word about them does not change.
+
+    It saves a member half of a round's signature checks once it has met its neighbours. Only what
+    passed is remembered, by digest, at most `MOST_ACQUAINTANCES`; each end is looked at anew.
+    """
+
+    __slots__ = ("_authority", "_met", "_study")
+
+    def __init__(self, study: str, authority: bytes, met: bytes = b"") -> None:
+        self._study = study
+        self._authority = authority
+        size = hashlib.sha256().digest_size
+        self._met = {met[at : at + size]: None for at in range(0, len(met), size)}
+
+    def check(self, credential: Credential, role: Role, now: int) -> Credential:
+        """As `Credential.check`, without a second look at a signature that was right.
+
+        Raises:
+            ProtocolError: it is forged, of another study or role, or has ended.
+        """
+        digest = hashlib.sha256(credential.to_bytes()).digest()
+        if digest in self._met and credential.role is role and now < credential.expires:
+            return credential
+        credential.check(study=self._study, authority=self._authority, role=role, now=now)
+        if len(self._met) >= MOST_ACQUAINTANCES:
+            del self._met[next(iter(self._met))]
+        self._met[digest] = None
+        return credential
+
+    def to_bytes(self) -> bytes:
+        """The digests, for the encrypted store (they say whom this device has met)."""
+        return b"".join(self._met)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

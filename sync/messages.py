@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, StrictInt
 
@@ -114,6 +114,8 @@ Period = Annotated[str, Field(max_length=8), AfterValidator(_must_be_a_period)]
 """An ISO week, such as 2026-W48."""
 PolicyReference = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}@[1-9][0-9]{0,5}$")]
 """A policy's name and version, such as weekly-local-1@1."""
+Noise = Literal["sum", "local"]
+"""Where the noise of a study's reports is added: inside a secure sum, or on each device."""
 BundleName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
 """A bundle's name, such as affect-1."""
 Count = Annotated[StrictInt, Field(ge=-MOST_COUNT, le=MOST_COUNT)]

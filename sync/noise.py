@@ -30,15 +30,17 @@ def discrete_gaussian(sigma2: Fraction, randbelow: RandBelow) -> int:
 
     Raises:
         ContractError: sigma2 is not positive.
-    Source: Algorithm 3.
+    Source: Algorithm 3; (|y| - sigma2/t)^2 / (2 sigma2) is written as one fraction of integers.
     """
     if sigma2 <= 0:
         raise ContractError("A discrete Gaussian needs a positive sigma squared.")
-    scale = math.isqrt(math.floor(sigma2)) + 1  # floor(sigma) + 1
+    over, under = sigma2.numerator, sigma2.denominator
+    scale = math.isqrt(over // under) + 1  # floor(sigma) + 1
+    step, whole = under * scale, 2 * over * under * scale * scale
     while True:
         candidate = discrete_laplace(scale, randbelow)
-        distance = abs(candidate) - sigma2 / scale
-        if exp_of_minus(distance * distance / (2 * sigma2), randbelow):
+        distance = abs(candidate) * step - over
+        if _coin(distance * distance, whole, randbelow):
             return candidate
 
 
@@ -53,10 +55,10 @@ def discrete_laplace(scale: int, randbelow: RandBelow) -> int:
         raise ContractError("A discrete Laplace needs a scale of at least 1.")
     while True:
         remainder = randbelow(scale)
-        if not exp_of_minus(Fraction(remainder, scale), randbelow):
+        if not _coin(remainder, scale, randbelow):
             continue
         quotient = 0
-        while exp_of_minus(Fraction(1), randbelow):
+        while _coin_of_one(randbelow):
             quotient += 1
         magnitude = remainder + scale * quotient
         negative = randbelow(2) == 1
@@ -74,16 +76,24 @@ def exp_of_minus(gamma: Fraction, randbelow: RandBelow) -> bool:
     """
     if gamma < 0:
         raise ContractError("exp(-gamma) is no probability for a negative gamma.")
-    while gamma > 1:
-        if not _exp_of_minus_up_to_one(Fraction(1), randbelow):
+    return _coin(gamma.numerator, gamma.denominator, randbelow)
+
+
+def _coin(over: int, under: int, randbelow: RandBelow) -> bool:
+    """True with probability exp(-over/under): by the length of a run of rarer successes."""
+    while over > under:
+        if not _coin_of_one(randbelow):
             return False
-        gamma -= 1
-    return _exp_of_minus_up_to_one(gamma, randbelow)
-
-
-def _exp_of_minus_up_to_one(gamma: Fraction, randbelow: RandBelow) -> bool:
-    """The same for 0 <= gamma <= 1: how long a run of rarer and rarer successes lasts."""
+        over -= under
     attempt = 1
-    while randbelow(gamma.denominator * attempt) < gamma.numerator:  # Bernoulli(gamma / attempt)
+    while randbelow(under * attempt) < over:  # Bernoulli(gamma / attempt)
+        attempt += 1
+    return attempt % 2 == 1
+
+
+def _coin_of_one(randbelow: RandBelow) -> bool:
+    """True with probability exp(-1); the first of its attempts can't fail, so it is not made."""
+    attempt = 2
+    while not randbelow(attempt):
         attempt += 1
     return attempt % 2 == 1

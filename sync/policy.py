@@ -12,12 +12,14 @@ Gaussian noise in every cell.
 In the life of a report: `release` reads the noise from here, `budget` the prices.
 """
 
+import hashlib
 import math
 import re
+from enum import StrEnum
 from fractions import Fraction
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, StrictInt, model_validator
 
 from sync.envelope import Message, decoded
 from sync.errors import PolicyError, ProtocolError
@@ -25,6 +27,7 @@ from sync.messages import HISTOGRAMS
 from sync.periods import PERIOD_DAYS
 
 _CELLS_CHANGED: Final = 2  # of a one-hot histogram, when one person's answer is replaced
+_LEAST_RHO: Final = Fraction(1, 1_000_000)
 _EXACT: Final = re.compile(r"[0-9]{1,9}(?:/[0-9]{1,9}|\.[0-9]{1,9})?", re.ASCII)
 
 
@@ -66,11 +69,34 @@ Exact = Annotated[Fraction, BeforeValidator(_exactly), PlainSerializer(str, retu
 """A rational number; in JSON a string such as "1/8" or "0.125"."""
 
 
+class Purpose(StrEnum):
+    """What a release is for; the budget is one for all of them."""
+
+    REPORT = "report"
+    HEAD = "head"  # an update of the classifier's head
+    CANARY = "canary"  # an evaluation of a head that is not yet published
+
+
+class Price(Message):
+    """What a round other than a report may cost and carry: `rho`, and its squared L2 clip."""
+
+    rho: Exact
+    squared_clip: Annotated[StrictInt, Field(ge=1, le=2**50)]
+
+    @model_validator(mode="after")
+    def _can_be_kept(self) -> Self:
+        if self.rho < _LEAST_RHO:
+            raise ValueError("rho must be at least 0.000001")
+        return self
+
+
 class Policy(Message):
-    """How private reports are.
+    """How private reports are, and what a study may ask for besides them.
 
     `rho_per_report` and `rho_budget` in zCDP, exact; `delta` is for saying both as epsilon;
-    `period_days` is how often a report is due (a report names an ISO week: seven).
+    `period_days` is how often a report is due (a report names an ISO week: seven). `head` and
+    `canary` are the prices of federated rounds, absent where the study has none;
+    `minimum_cohort` is the fewest people over whom a sum may be opened.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
@@ -79,10 +105,13 @@ class Policy(Message):
     rho_budget: Exact
     delta: Annotated[float, Field(gt=0.0, lt=1e-3)]
     period_days: Annotated[int, Field(ge=1)]
+    head: Price | None = None
+    canary: Price | None = None
+    minimum_cohort: Annotated[int, Field(ge=20, le=65_536)] = 20
 
     @model_validator(mode="after")
     def _can_be_kept(self) -> Self:
-        if self.rho_per_report < Fraction(1, 1_000_000):
+        if self.rho_per_report < _LEAST_RHO:
             raise ValueError("rho_per_report must be at least 0.000001")
         if self.rho_budget < self.rho_per_report:
             raise ValueError("rho_budget does not pay for a single report")
@@ -104,6 +133,26 @@ class Policy(Message):
         """
         return squared_sensitivity() / (2 * self.rho_per_report)
 
+    def price(self, purpose: Purpose) -> Price:
+        """What one release costs and may carry; a report is one-hot in each histogram.
+
+        Raises:
+            PolicyError: this policy allows no release for that purpose.
+        """
+        match purpose:
+            case Purpose.REPORT:
+                return Price(rho=self.rho_per_report, squared_clip=len(HISTOGRAMS))
+            case Purpose.HEAD:
+                priced = self.head
+            case Purpose.CANARY:
+                priced = self.canary
+        if priced is None:
+            raise PolicyError(
+                f"The privacy policy '{self.reference}' has no price for a {purpose} round.",
+                "Nothing is released for it; the study needs a policy that names one.",
+            )
+        return priced
+
     @property
     def reports_in_budget(self) -> int:
         """How many reports the budget pays for."""
@@ -118,6 +167,11 @@ class Policy(Message):
     def epsilon_budget(self) -> float:
         """Epsilon of the whole budget at `delta`."""
         return epsilon(self.rho_budget, self.delta)
+
+
+def policy_digest(payload: bytes) -> str:
+    """How the terms of a round name a policy: SHA-256 of its file's bytes, in hexadecimal."""
+    return hashlib.sha256(payload).hexdigest()
 
 
 def parse_policy(payload: bytes) -> Policy:

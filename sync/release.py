@@ -14,7 +14,7 @@ spend, in one transaction → `transport`.
 
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NoReturn, Self
 
@@ -23,16 +23,26 @@ from pydantic import ValidationError
 from edge_models.errors import ContractError
 from sync.budget import Ledger, Spend
 from sync.envelope import faults
-from sync.errors import DoorError
+from sync.errors import DoorError, ProtocolError
+from sync.identity import Identity
 from sync.messages import CELLS, HISTOGRAMS, VERSION, Report, first_cells
 from sync.noise import RandBelow, discrete_gaussian
-from sync.policy import Policy
-from sync.topics import report_topic
+from sync.parcels import Kind, Parcel, frames_of
+from sync.policy import Policy, Purpose
+from sync.secure_sum.device import Masked, Ready, masked
+from sync.secure_sum.terms import Terms
+from sync.secure_sum.wire import Step, split
+from sync.shared_noise import NEIGHBOURS, noise_for, noised, squared_sensitivity, within_clip
+from sync.topics import UpTopic, report_topic
 
 _DOOR: Final = secrets.token_bytes(32)  # this process's own: marks what went through release
 _MARK_BYTES: Final = 32
 _SEAL_PURPOSE: Final = b"sottovoce/outbox/seal/1"
 _LENGTH_BYTES: Final = 2
+_UNSENSED: Final = (Kind.STATUS, Kind.RESEND)
+_UNSENSED_STEPS: Final = frozenset(
+    {Step.ADVERT, Step.SHARES, Step.CONFIRM, Step.OPENING, Step.REFUSAL}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +87,7 @@ class Counts:
 class Released:
     """A message that went through the door: its `topic` and `payload`, for good.
 
-    Made by `release_report` and `Seal.reopen` only. Two are equal when both parts are.
+    Made by the functions `release_…` and by `Seal.reopen` only. Two are equal when both parts are.
     """
 
     __slots__ = ("_mark", "_payload", "_topic")
@@ -246,6 +256,91 @@ def release_report(
     except ValidationError as fault:
         raise ContractError(f"A report can't be made: {faults(fault)}.") from None
     return Released(_DOOR, topic, report.to_bytes()), spend, charged
+
+
+def release_protocol(parcel: Parcel, topic: UpTopic) -> tuple[Released, ...]:
+    """The frames of a parcel that holds nothing sensed, in order: it costs no budget.
+
+    That is a device's status, a question for missing frames, and each step of a round but the
+    masked vector: keys and shares are random numbers, and whether a device takes part is public.
+    Each frame can be sealed, and sent again as it is.
+
+    Raises:
+        DoorError: a parcel of this kind or step may hold something sensed.
+    """
+    if _may_be_sensed(parcel):
+        raise _not_released(f"a parcel of kind {parcel.kind.name} may hold something sensed")
+    return _released_frames(parcel, topic)
+
+
+def _may_be_sensed(parcel: Parcel) -> bool:
+    if parcel.kind is not Kind.ROUND:
+        return parcel.kind not in _UNSENSED
+    try:
+        return split(parcel.content)[1] not in _UNSENSED_STEPS
+    except ProtocolError:
+        return True
+
+
+def spend_of(terms: Terms, policy: Policy) -> Spend:
+    """What taking part in a round costs, at the policy's own price; a week is paid for once.
+
+    Raises:
+        PolicyError: the policy has no price for this purpose.
+    """
+    purpose = Purpose(terms.purpose)
+    subject = terms.subject if purpose is Purpose.REPORT else terms.round
+    return Spend(subject, policy.price(purpose).rho, policy.reference, purpose)
+
+
+def release_masked(
+    vector: Sequence[int],
+    ready: Ready,
+    identity: Identity,
+    *,
+    policy: Policy,
+    ledger: Ledger,
+    topic: UpTopic,
+    randbelow: RandBelow,
+) -> tuple[Masked, tuple[Released, ...], Ledger]:
+    """Charge the budget, add this member's share of the noise once, mask, and let it through.
+
+    `vector` (N,) whole numbers within the policy's clip; the member's next state, the frames to
+    send and the ledger with the spend come back: keep all three in one transaction before anything
+    is sent, or throw them away.
+
+    Unit of privacy: the person's whole vector. Neighbouring: as `shared_noise.NEIGHBOURS` says for
+    the purpose. Sensitivity: squared L2, derived from the policy's clip. Mechanism: distributed
+    discrete Gaussian, rho-zCDP at the policy's price against a coordinator who colludes with fewer
+    than a third of the cohort; price and clip are the policy's, never the terms' word alone.
+
+    Raises:
+        BudgetExhausted: the vector would exceed the budget, or its subject was paid for; nothing
+            was drawn.
+        PolicyError: no noise keeps this price in such a cohort.
+        ContractError: the vector is longer than its clip, or has another length.
+    Source: as `shared_noise`.
+    """
+    terms = ready.seat.terms
+    spend = spend_of(terms, policy)
+    charged = ledger.charged(spend, policy)
+    clip = policy.price(spend.purpose).squared_clip
+    within_clip(vector, clip)
+    noise = noise_for(
+        squared_sensitivity=squared_sensitivity(clip, NEIGHBOURS[terms.purpose]),
+        rho=spend.rho,
+        scale=terms.scale,
+        length=terms.length,
+        minimum=max(terms.minimum, policy.minimum_cohort),
+        cohort=ready.place.members,
+    )
+    member, payload = masked(ready, noised(vector, noise, randbelow), identity)
+    return member, _released_frames(Parcel(Kind.ROUND, payload), topic), charged
+
+
+def _released_frames(parcel: Parcel, topic: UpTopic) -> tuple[Released, ...]:
+    """What every release of a parcel ends with; whoever calls has charged for what it holds."""
+    return tuple(Released(_DOOR, str(topic), frame) for frame in frames_of(parcel))
 
 
 def _joined(topic: str, payload: bytes) -> bytes:

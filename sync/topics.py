@@ -3,7 +3,7 @@
 Rules it upholds: a topic's parts are checked before they are joined, so that no part can hold a
 separator or a wildcard; a topic is read back to the same parts or refused.
 
-In the life of a report: its address.
+In the life of a report, and of a round: its address.
 """
 
 import re
@@ -17,6 +17,9 @@ _ROOT: Final = "sottovoce/v1"
 _STUDY: Final = "[a-z0-9][a-z0-9-]{0,31}"
 _PSEUDONYM: Final = "[0-9a-f]{32}"
 _REPORT: Final = re.compile(f"{_ROOT}/({_STUDY})/report/({_PSEUDONYM})")
+_UP: Final = re.compile(f"{_ROOT}/({_STUDY})/up/({_PSEUDONYM})")
+_DOWN: Final = re.compile(f"{_ROOT}/({_STUDY})/down/({_PSEUDONYM})")
+_ALL: Final = re.compile(f"{_ROOT}/({_STUDY})/all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,50 @@ class ReportTopic:
         return f"{_ROOT}/{self.study}/report/{self.pseudonym}"
 
 
+@dataclass(frozen=True, slots=True)
+class UpTopic:
+    """Where one device speaks to its study's coordinator, in frames of parcels."""
+
+    study: str
+    pseudonym: str
+
+    def __post_init__(self) -> None:
+        if not _UP.fullmatch(str(self)):
+            raise ContractError("A topic needs a study's short name and a pseudonym.")
+
+    def __str__(self) -> str:
+        return f"{_ROOT}/{self.study}/up/{self.pseudonym}"
+
+
+@dataclass(frozen=True, slots=True)
+class DownTopic:
+    """Where the coordinator speaks to one device, in frames of parcels."""
+
+    study: str
+    pseudonym: str
+
+    def __post_init__(self) -> None:
+        if not _DOWN.fullmatch(str(self)):
+            raise ContractError("A topic needs a study's short name and a pseudonym.")
+
+    def __str__(self) -> str:
+        return f"{_ROOT}/{self.study}/down/{self.pseudonym}"
+
+
+@dataclass(frozen=True, slots=True)
+class AllTopic:
+    """Where the coordinator speaks to every device of a study, in frames of parcels."""
+
+    study: str
+
+    def __post_init__(self) -> None:
+        if not _ALL.fullmatch(str(self)):
+            raise ContractError("A topic needs a study's short name.")
+
+    def __str__(self) -> str:
+        return f"{_ROOT}/{self.study}/all"
+
+
 def report_topic(study: str, pseudonym: str) -> str:
     """`sottovoce/v1/{study}/report/{pseudonym}`.
 
@@ -49,9 +96,16 @@ def all_reports(study: str) -> str:
     Raises:
         ContractError: the study's name has a form that it can't have.
     """
-    if not re.fullmatch(_STUDY, study):
-        raise ContractError("A topic filter needs a study's short name.")
-    return f"{_ROOT}/{study}/report/+"
+    return _filter(study, "report")
+
+
+def all_up(study: str) -> str:
+    """The filter that matches whatever a study's devices say to its coordinator in frames.
+
+    Raises:
+        ContractError: the study's name has a form that it can't have.
+    """
+    return _filter(study, "up")
 
 
 def parse_report_topic(topic: str) -> ReportTopic:
@@ -60,10 +114,47 @@ def parse_report_topic(topic: str) -> ReportTopic:
     Raises:
         ProtocolError: the topic is not one of reports.
     """
-    found = _REPORT.fullmatch(topic)
+    return ReportTopic(*_parts(_REPORT, topic, "of reports"))
+
+
+def parse_up_topic(topic: str) -> UpTopic:
+    """The parts of a topic on which a device spoke.
+
+    Raises:
+        ProtocolError: the topic is not one of devices.
+    """
+    return UpTopic(*_parts(_UP, topic, "of devices"))
+
+
+def parse_down_topic(topic: str) -> DownTopic:
+    """The parts of a topic on which the coordinator spoke to one device.
+
+    Raises:
+        ProtocolError: the topic is not one of those.
+    """
+    return DownTopic(*_parts(_DOWN, topic, "to a device"))
+
+
+def parse_all_topic(topic: str) -> AllTopic:
+    """The parts of a topic on which the coordinator spoke to all devices.
+
+    Raises:
+        ProtocolError: the topic is not one of those.
+    """
+    return AllTopic(*_parts(_ALL, topic, "to all devices"))
+
+
+def _filter(study: str, whose: str) -> str:
+    if not re.fullmatch(_STUDY, study):
+        raise ContractError("A topic filter needs a study's short name.")
+    return f"{_ROOT}/{study}/{whose}/+"
+
+
+def _parts(form: re.Pattern[str], topic: str, whose: str) -> tuple[str, ...]:
+    found = form.fullmatch(topic)
     if found is None:
         raise ProtocolError(
-            "A message came on a topic that is not one of reports.",
+            f"A message came on a topic that is not one {whose}.",
             "Check what else publishes below the study's topics.",
         )
-    return ReportTopic(found[1], found[2])
+    return found.groups()

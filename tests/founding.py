@@ -11,6 +11,7 @@ from pathlib import Path
 from agent.enrol import enrol
 from agent.membership import IdentityFolder, Membership
 from agent.store import Store
+from edge_models.bundle import shipped_bundle
 from sync.broker import Broker, embedded_broker
 from sync.coordinator.authority import Authority, StudyFile, found_study
 from sync.coordinator.founded import Founded, opened_study
@@ -89,7 +90,9 @@ def founded_study(folder: Path, study: str = "north") -> Iterator[World]:
         broker_port=free_port(),
         desk_port=free_port(),
     )
-    found_study(state, about, now=clock(), random_bytes=secrets.token_bytes)
+    found_study(
+        state, about, shipped_bundle().policy, now=clock(), random_bytes=secrets.token_bytes
+    )
     with ExitStack() as stack:
         founded = stack.enter_context(opened_study(state, clock=clock))
         yield World(folder, founded, clock)

@@ -2,6 +2,7 @@
 
 import random
 from datetime import timedelta
+from fractions import Fraction
 from pathlib import Path
 
 from agent.answers import Live
@@ -11,7 +12,9 @@ from agent.reporter import Study, prepare_reports, send_outbox
 from agent.service import ParticipantPage
 from agent.store import Store
 from edge_models.assessment import Abstention
+from sync.budget import Ledger, Spend
 from sync.errors import BrokerError
+from sync.policy import Purpose as For
 from sync.release import Released, Seal
 from tests.stored import (
     KEY,
@@ -110,6 +113,23 @@ def microphone_gap(device: Device) -> Live:
     return Live(True, frozenset({Sensor.CAMERA}))
 
 
+def old_copy(device: Device) -> Live:
+    """A backup of the store was put back after another report had left; two rounds were paid."""
+    with device.store() as store:
+        for number in (1, 2):
+            head = Spend(f"{number:064x}", Fraction(1, 80), POLICY.reference, For.HEAD)
+            with store.book.spending(Ledger((*store.ledger().spends, head))):
+                pass
+        fill_week(store, LAST_MONDAY - timedelta(weeks=1), days=3)
+        report(store, 1, Broker())
+    backup = device.path.read_bytes()  # whole: the last connection has emptied the log
+    with device.store() as store:
+        fill_week(store, LAST_MONDAY, days=3)
+        report(store, 0, Broker())
+    device.path.write_bytes(backup)
+    return Live(True, frozenset({Sensor.MICROPHONE}), "broker.example:8883", "It is an old copy.")
+
+
 def fresh_install(device: Device) -> Live:
     """Nothing was recorded yet, and no broker is set."""
     device.store().close()
@@ -118,7 +138,14 @@ def fresh_install(device: Device) -> Live:
 
 STATES = {
     make.__name__: make
-    for make in (fresh_install, full_week, budget_used_up, broker_absent, microphone_gap)
+    for make in (
+        fresh_install,
+        full_week,
+        budget_used_up,
+        old_copy,
+        broker_absent,
+        microphone_gap,
+    )
 }
 
 

@@ -29,22 +29,27 @@ ONE_PLACE = {
     "soundfile": {"edge_models.recordings"},
     "soxr": {"edge_models.recordings"},
     # network
-    "paho": {"sync.transport"},
+    "paho": {"sync.link"},
     "amqtt": {"sync.broker"},
     "fastapi": {"sync.coordinator.service"},
     "starlette": {"sync.coordinator.service"},
     "uvicorn": {"sync.coordinator.service"},
-    # database: one on the device; at the coordinator one for reports and one for members
-    "sqlite3": {"agent.rows", "sync.coordinator.members", "sync.coordinator.store"},
+    # database: one on the device, three books at the coordinator
+    "sqlite3": {
+        "agent.rows",
+        "sync.coordinator.members",
+        "sync.coordinator.round_book",
+        "sync.coordinator.store",
+    },
     # pictures
     "segno": {"sync.coordinator.qr_code"},
-    # cryptography: record cipher and its key, signatures, enrolment, certificates, masks
+    # cryptography: record cipher and its key, signatures, certificates, masks
     "cryptography": {
         "agent.cipher",
         "agent.keys",
         "sync.identity",
-        "sync.enrolment",
         "sync.coordinator.certificates",
+        "sync.enrolment",
         "sync.secure_sum.channel",
         "sync.secure_sum.masks",
     },
@@ -190,12 +195,13 @@ def test_each_library_is_named_in_its_place_only(library: str) -> None:
     assert named <= ONE_PLACE[library]
 
 
-def test_the_device_has_one_database_module_and_its_half_of_sync_none() -> None:
-    using = {module for module in MODULES if "sqlite3" in libraries(module)}
-    assert {module for module in using if not within(module, "sync.coordinator")} == {"agent.rows"}
+def test_the_device_has_one_database_module_and_sync_none_outside_the_coordinator() -> None:
+    using = [module for module in MODULES if "sqlite3" in libraries(module)]
+    assert [module for module in using if within(module, "agent")] == ["agent.rows"]
+    assert all(within(module, "agent", "sync.coordinator") for module in using)
 
 
-def test_the_device_reaches_the_network_through_the_transport_only() -> None:
+def test_the_device_reaches_the_network_through_its_transport_and_line_only() -> None:
     used = {
         (module, library)
         for module in reachable("agent")
@@ -243,45 +249,76 @@ def test_only_release_makes_what_is_released() -> None:
 @pytest.mark.parametrize(
     ("source", "open_to_all"),
     [
-        ("sync.release", {"Counts", "Released", "Seal", "release_report"}),
+        (
+            "sync.release",
+            {"Counts", "Released", "Seal", "release_masked", "release_protocol", "release_report"}
+            | {"spend_of"},
+        ),
         ("sync.transport", {"KEPT_S", "Subscription", "Transport"}),
+        ("sync.line", {"Line"}),
+        ("sync.wire", {"Session"}),
+        ("sync.link", {"KEPT_S"}),
     ],
 )
 def test_nobody_takes_the_insides_of_the_door(source: str, open_to_all: set[str]) -> None:
     taken = {
         (module, name)
         for module in MODULES
-        if module != source
+        if module not in {source, *HOLD_THE_WIRE.get(source, ())}
         for name in imports(module)
         if name.startswith(source + ".") and name.rpartition(".")[2] not in open_to_all
     }
     assert not taken
     for module in MODULES:
-        if within(module, "agent", "sync") and module not in ("sync.release", "sync.transport"):
+        if within(module, "agent", "sync") and module not in BEHIND_THE_DOOR:
             names = {n.attr for n in ast.walk(tree_of(module)) if isinstance(n, ast.Attribute)}
-            assert not names & {"_DOOR", "_Link", "_linked"}, module
+            assert not names & {"_DOOR", "_wire", "_link", "Link", "Opening", "Wire"}, module
 
 
-def test_the_client_publishes_in_one_place_and_only_what_was_released() -> None:
-    publishing = [
+HOLD_THE_WIRE = {
+    "sync.link": ("sync.transport", "sync.wire"),
+    "sync.wire": ("sync.transport", "sync.line", "sync.coordinator.announce"),
+}
+"""Who may hold what publishes any bytes; each of them has a guard, or nothing sensed."""
+BEHIND_THE_DOOR = {"sync.release", "sync.link", *(m for ms in HOLD_THE_WIRE.values() for m in ms)}
+
+
+def sending(module: str, ending: str) -> list[tuple[str, str, ast.Call]]:
+    """Class, method and call of each call in a module whose name ends so."""
+    found = [
         (owner.name, method.name, call)
-        for owner in tree_of("sync.transport").body
+        for owner in tree_of(module).body
         if isinstance(owner, ast.ClassDef)
         for method in owner.body
         if isinstance(method, ast.FunctionDef)
         for call in ast.walk(method)
-        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith(".publish")
+        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith(ending)
     ]
-    everywhere = [c for c in calls("sync.transport") if ast.unparse(c.func).endswith("publish")]
-    assert [(owner, method) for owner, method, _ in publishing] == [("Transport", "publish")]
-    assert everywhere == [call for *_, call in publishing]
-    assert [ast.unparse(argument) for argument in everywhere[0].args] == ["topic", "payload"]
+    everywhere = [c for c in calls(module) if ast.unparse(c.func).endswith(ending)]
+    assert everywhere == [call for *_, call in found]
+    return found
 
-    method = next(
-        node
-        for node in ast.walk(tree_of("sync.transport"))
-        if isinstance(node, ast.FunctionDef) and node.name == "publish"
-    )
+
+def test_each_way_out_leads_through_a_guard() -> None:
+    ways = {
+        (module, owner, method)
+        for module in MODULES
+        for ending in ("client.publish", "wire.send", "link.publish")
+        for owner, method, _ in sending(module, ending)
+    }
+    assert ways == {
+        ("sync.link", "Link", "publish"),  # paho's
+        ("sync.wire", "Wire", "_post"),  # the link's, for whoever holds the wire:
+        ("sync.line", "Line", "send"),
+        ("sync.coordinator.announce", "Podium", "send"),
+        ("sync.transport", "Transport", "publish"),  # the link's
+    }
+
+
+def test_the_transport_takes_only_what_was_released_and_sends_just_that() -> None:
+    ((_, _, call),) = sending("sync.transport", ".publish")
+    assert [ast.unparse(argument) for argument in call.args[:2]] == ["topic", "payload"]
+    method = method_of("sync.transport", "Transport", "publish")
     stored = [
         (ast.unparse(node.targets[0]), ast.unparse(node.value))
         for node in ast.walk(method)
@@ -290,64 +327,29 @@ def test_the_client_publishes_in_one_place_and_only_what_was_released() -> None:
     given = [source for target, source in stored if "topic" in target or "payload" in target]
     assert given == ["(released.topic, released.payload)"]
     guard = method.body[1]  # after the docstring, before anything else
-    assert isinstance(guard, ast.If)
+    assert isinstance(guard, ast.If) and isinstance(guard.body[0], ast.Raise)
     assert ast.unparse(guard.test) == "type(released) is not Released"
 
 
-def test_no_other_module_publishes_past_the_transport() -> None:
-    for module in MODULES:
-        if module != "sync.transport":
-            for call in calls(module):
-                assert not ast.unparse(call.func).endswith("client.publish"), module
-
-
-# The other line: an enrolment, which sends an ask and nothing that was sensed.
-
-
-def test_the_enrolment_line_sends_an_ask_and_nothing_else() -> None:
-    exchange = next(
-        node
-        for node in ast.walk(tree_of("sync.enrolment_line"))
-        if isinstance(node, ast.FunctionDef) and node.name == "exchange"
+def test_the_line_takes_only_what_was_released_and_sends_just_that() -> None:
+    ((_, _, call),) = sending("sync.line", "_wire.send")
+    assert ast.unparse(call.args[0]) == (
+        "[(released.topic, released.payload) for released in messages]"
     )
-    guard = exchange.body[1]  # after the docstring, before anything else
-    assert isinstance(guard, ast.If)
-    assert ast.unparse(guard.test) == "type(ask) is not Ask"
-    assert isinstance(guard.body[0], ast.Raise)
-    sent = [
-        ast.unparse(call)
-        for call in ast.walk(exchange)
-        if isinstance(call, ast.Call)
-        and ast.unparse(call.func).rpartition(".")[2].startswith("send")
-    ]
-    assert sent == ["send(line, ask.to_bytes())"]
+    method = method_of("sync.line", "Line", "send")
+    guard = method.body[1]  # after the docstring, before anything else
+    assert isinstance(guard, ast.If) and isinstance(guard.body[0], ast.Raise)
+    assert ast.unparse(guard.test) == (
+        "any((type(message) is not Released for message in messages))"
+    )
+    assert len(method.body) == 3
 
 
-def test_only_enrolment_makes_an_ask_and_it_knows_nothing_that_is_sensed() -> None:
-    makers = {
-        module
-        for module in MODULES
-        for call in calls(module)
-        if ast.unparse(call.func).rpartition(".")[2] == "Ask"
-    }
-    assert makers == {"sync.enrolment"}
-    ours = {name for name in imports("sync.enrolment") if name in MODULES}
-    assert ours <= {
-        "sync.envelope", "sync.errors", "sync.identity", "sync.invites", "sync.messages",
-    }  # fmt: skip
-    taken = {name for name in imports("sync.enrolment") if name.startswith("sync.messages.")}
-    assert {name.rpartition(".")[2] for name in taken} == {"Pseudonym", "StudyName", "Version"}
-
-
-def test_the_line_that_answers_is_the_coordinators_alone() -> None:
-    taken = {
-        (module, name.rpartition(".")[2])
-        for module in MODULES
-        for name in imports(module)
-        if name.startswith("sync.enrolment_line.")
-    }
-    assert taken == {
-        ("agent.enrol", "exchange"),
-        ("sync.coordinator.desk", "received"),
-        ("sync.coordinator.desk", "send"),
-    }
+def method_of(module: str, owner: str, name: str) -> ast.FunctionDef:
+    return next(
+        method
+        for node in tree_of(module).body
+        if isinstance(node, ast.ClassDef) and node.name == owner
+        for method in node.body
+        if isinstance(method, ast.FunctionDef) and method.name == name
+    )

@@ -16,9 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from edge_models.errors import ContractError
 from sync.budget import Ledger, Spend
-from sync.errors import BudgetExhausted, PeriodSpent, ProtocolError
+from sync.errors import BudgetExhausted, PeriodSpent, PolicyError, ProtocolError
 from sync.messages import HISTOGRAMS
-from sync.policy import Policy, parse_policy, squared_sensitivity
+from sync.policy import Policy, Price, Purpose, parse_policy, squared_sensitivity
 from sync.release import Counts
 
 POLICY = parse_policy(
@@ -47,7 +47,7 @@ def test_the_budget_pays_for_exactly_what_the_policy_promises() -> None:
     with pytest.raises(BudgetExhausted) as refused:
         ledger.charged(week(20), POLICY)
     assert not isinstance(refused.value, PeriodSpent)
-    assert "12 reports spent rho 3/2 of 3/2" in refused.value.cause and refused.value.remedy
+    assert "12 releases spent rho 3/2 of 3/2" in refused.value.cause and refused.value.remedy
 
 
 def test_a_period_is_paid_once() -> None:
@@ -56,6 +56,62 @@ def test_a_period_is_paid_once() -> None:
         ledger.charged(week(2), POLICY)
     assert "2026-W02" in refused.value.cause
     assert ledger == after(3)  # and nothing was charged
+
+
+def rounds(purpose: Purpose, number: int, rho: Fraction = Fraction(1, 80)) -> Spend:
+    return Spend(f"{number:064x}", rho, FEDERATED.reference, purpose)
+
+
+FEDERATED = POLICY.model_copy(
+    update={"head": Price(rho=Fraction(1, 80), squared_clip=2**20),
+            "canary": Price(rho=Fraction(1, 160), squared_clip=4)}
+)  # fmt: skip
+
+
+def test_rounds_and_reports_share_one_budget_and_each_is_paid_once() -> None:
+    ledger = after(11)  # leaves 1/8
+    for number in range(9):
+        ledger = ledger.charged(rounds(Purpose.HEAD, number), FEDERATED)
+    canary = rounds(Purpose.CANARY, 3, Fraction(1, 160))  # as a head's round, but another purpose
+    ledger = ledger.charged(canary, FEDERATED)
+    for twice in (canary, rounds(Purpose.HEAD, 3)):
+        with pytest.raises(PeriodSpent, match="already"):
+            ledger.charged(twice, FEDERATED)
+    assert ledger.spent_rho == POLICY.rho_budget - Fraction(1, 160)
+    for beyond in (week(12), rounds(Purpose.HEAD, 9)):
+        with pytest.raises(BudgetExhausted):
+            ledger.charged(beyond, FEDERATED)
+    ledger = ledger.charged(rounds(Purpose.CANARY, 10, Fraction(1, 160)), FEDERATED)
+    assert ledger.spent_rho == POLICY.rho_budget
+    assert ledger.periods == after(11).periods
+
+
+def test_a_round_that_the_policy_has_no_price_for_is_not_paid() -> None:
+    with pytest.raises(PolicyError, match="no price for a head"):
+        Ledger().charged(rounds(Purpose.HEAD, 1), POLICY)
+    with pytest.raises(ContractError):
+        Ledger().charged(rounds(Purpose.HEAD, 1, Fraction(1, 81)), FEDERATED)
+    with pytest.raises(ContractError):
+        Spend("2026-W01", Fraction(1), "any@1", Purpose.HEAD)
+
+
+def test_the_chain_tells_of_every_entry_its_order_and_its_device() -> None:
+    start, other = bytes(32), bytes(31) + b"\x01"
+    ledger = Ledger((week(1), week(2), week(3)))
+    chain = ledger.chain(start)
+    assert len(chain) == 4 and chain[0] == start and len({len(x) for x in chain}) == 1
+    assert Ledger((week(1), week(2))).chain(start) == chain[:3]
+    heads = {
+        Ledger(spends).chain(start)[-1]
+        for spends in (
+            (week(1), week(2), week(3)), (week(2), week(1), week(3)), (week(1), week(3)),
+            (week(1), week(2), rounds(Purpose.HEAD, 3)),
+            (week(1), week(2), rounds(Purpose.CANARY, 3)),
+            (week(1), week(2), Spend("2026-W03", Fraction(1, 9), POLICY.reference)),
+            (week(1), week(2), Spend("2026-W03", Fraction(1, 8), "other@1")),
+        )
+    }  # fmt: skip
+    assert len(heads) == 7 and ledger.chain(other)[-1] not in heads
 
 
 def test_a_stored_ledger_that_holds_a_period_twice_is_refused() -> None:
@@ -130,8 +186,8 @@ class LedgerMachine(RuleBasedStateMachine):
         if hasattr(self, "policy"):
             assert self.ledger.spent_rho == len(self.paid) * self.policy.rho_per_report
             assert self.ledger.spent_rho <= self.policy.rho_budget
-            assert [spend.period for spend in self.ledger.spends] == [
-                week(number).period for number in self.paid
+            assert [spend.subject for spend in self.ledger.spends] == [
+                week(number).subject for number in self.paid
             ]
 
 

@@ -32,7 +32,7 @@ class FakeCapture:
     def grab(self) -> bool:
         return True
 
-    def retrieve(self) -> tuple[bool, object]:
+    def retrieve(self, image: object) -> tuple[bool, object]:
         return self.decoded, self.frame
 
     def get(self, key: int) -> float:
@@ -40,6 +40,18 @@ class FakeCapture:
 
     def release(self) -> None:
         pass
+
+
+def test_the_drivers_copy_is_wiped_and_filled_again() -> None:
+    class Reusing(FakeCapture):
+        def retrieve(self, image: object) -> tuple[bool, object]:
+            assert image is None or (image is self.frame and not self.frame.any())
+            self.frame[:] = 7
+            return True, self.frame
+
+    device = OpenCvDevice(Reusing(np.zeros((48, 64, 3), np.uint8)))
+    for _ in range(2):
+        assert (device.picture(0.0).pixels == 7).all()
 
 
 @pytest.mark.parametrize(

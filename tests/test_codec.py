@@ -29,6 +29,7 @@ from agent.records import GapRecord, WindowRecord
 from edge_models.assessment import Abstention, Assessment, Scores
 from edge_models.errors import ContractError
 from sync.budget import Spend
+from sync.policy import Purpose
 from tests.stored import NOW, abstained, scored
 
 UNIT = st.floats(0, 1)
@@ -72,8 +73,16 @@ def test_a_report_is_read_as_it_was_written(outgoing: Outgoing) -> None:
 
 @given(st.fractions(min_value=Fraction(1, 10**9), max_value=10**6, max_denominator=10**9))
 def test_a_spend_stays_exact(rho: Fraction) -> None:
-    spend = Spend("2026-W01", rho, "policy@1")
-    assert decode_spend(encode_spend(spend)) == spend
+    for spend in (
+        Spend("2026-W01", rho, "policy@1"),
+        Spend("0a" * 32, rho, "policy@1", Purpose.HEAD),
+    ):
+        assert decode_spend(encode_spend(spend, bytes(range(32)))) == (spend, bytes(range(32)))
+
+
+def test_a_spend_of_an_older_version_is_a_reports_and_has_no_digest() -> None:
+    old = b"\x01\x08\x002026-W47\x03\x001/8\x10\x00weekly-local-1@1"
+    assert decode_spend(old) == (Spend("2026-W47", Fraction(1, 8), "weekly-local-1@1"), None)
 
 
 @given(st.text(), st.binary())
@@ -89,7 +98,7 @@ def test_content_under_a_name_is_read_as_it_was_written(name: str, content: byte
 def test_any_bytes_give_a_record_or_a_damaged_record(
     decode: Callable[[bytes], object], raw: bytes
 ) -> None:
-    for bytes_read in (raw, b"\x01" + raw):
+    for bytes_read in (raw, b"\x01" + raw, b"\x02" + raw):
         try:
             decode(bytes_read)
         except DamagedRecord as damage:
@@ -98,7 +107,7 @@ def test_any_bytes_give_a_record_or_a_damaged_record(
 
 @pytest.mark.parametrize("rho", ["1/0", "-1/8", "1e999999999", "0/1", "1", "1/" + "9" * 40])
 def test_a_rho_that_costs_nothing_or_endless_work_is_refused(rho: str) -> None:
-    good = encode_spend(Spend("2026-W01", Fraction(1, 8), "policy@1"))
+    good = encode_spend(Spend("2026-W01", Fraction(1, 8), "policy@1"), bytes(32))
     forged = good.replace(b"\x03\x001/8", len(rho).to_bytes(2, "little") + rho.encode())
     assert forged != good
     with pytest.raises(DamagedRecord):

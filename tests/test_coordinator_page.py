@@ -13,17 +13,21 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sync.budget import Ledger, Spend
 from sync.coordinator.answers import TABLE_COLUMNS
 from sync.coordinator.estimate import noise_of
+from sync.coordinator.ledger import judge
 from sync.coordinator.service import PageError, Study, application, served
 from sync.coordinator.store import Outcome, ReportStore, open_store
+from sync.ledger_head import LedgerHead, head_of
 from sync.messages import CELLS, HISTOGRAMS, Report
-from sync.policy import parse_policy
+from sync.policy import Purpose, parse_policy
 
 POLICY = parse_policy(
     b'{"name":"weekly","version":1,"rho_per_report":"1/8","rho_budget":"3/2","delta":1e-6,'
@@ -152,6 +156,23 @@ def test_the_budget_is_that_of_the_person_who_spent_most(site: Site) -> None:
     assert (budget["people"], budget["most_reports"]) == (6, 2)
     assert (budget["rho_spent"], budget["rho_budget"]) == (0.25, 1.5)
     assert budget["epsilon_spent_tight"] < budget["epsilon_spent"] < budget["epsilon_budget"]
+
+
+def said_by(number: int, *rounds: int) -> LedgerHead:
+    spends = [Spend(f"{each:064x}", Fraction(1, 80), "any@1", Purpose.HEAD) for each in rounds]
+    return head_of(Ledger.of(spends), bytes(32), study="north", pseudonym=f"{number:032x}")
+
+
+def test_how_the_devices_ledgers_stand_is_said_without_names(site: Site) -> None:
+    for number in range(4):
+        judge(site.store, POLICY, said_by(number, 1, 2))
+    judge(site.store, POLICY, said_by(2, 1))
+    judge(site.store, POLICY, said_by(3, 2, 1))
+    cohort = site.json("/api/cohort")
+    budget = cohort["budget"]
+    stands = [budget[f"ledgers_{how}"] for how in ("agree", "behind", "forked")]
+    assert stands == [2, 1, 1]
+    assert f"{3:032x}" not in json.dumps(cohort)
 
 
 def test_what_was_refused_is_said_with_its_reason(site: Site) -> None:
@@ -324,6 +345,18 @@ def test_the_browser_shows_too_few_reports_and_then_enough_without_a_reload(
     assert "24 (100 %)" in row.inner_text()
     assert "−43 to 91" in row.inner_text()
     assert seen.page.locator("#facts").get_by_text("ε 2.75").is_visible()
+
+
+def test_the_browser_says_that_a_devices_ledger_is_behind(site: Site, seen: Seen) -> None:
+    site.receives(24, "2026-W48")
+    for number in range(24):
+        judge(site.store, POLICY, said_by(number, *range(10)))
+    judge(site.store, POLICY, said_by(7, 1))
+    judge(site.store, POLICY, said_by(8, *range(120)))
+    seen.page.goto(site.address)
+    seen.page.get_by_text("1 device has a privacy ledger that lacks").wait_for()
+    assert seen.page.get_by_text("1 person has spent the whole budget").is_visible()
+    assert seen.page.get_by_text("23 agree, 1 is behind").is_visible()
 
 
 def test_the_browser_moves_between_many_periods(site: Site, seen: Seen) -> None:

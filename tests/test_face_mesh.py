@@ -178,6 +178,25 @@ def test_of_two_faces_the_larger_is_observed(talking) -> None:
         assert seen.faces == 2 and (seen.centre[0] > 0.5) == (place == 0)
 
 
+def test_somebody_who_joins_is_noticed_within_half_a_second(talking) -> None:
+    alone = np.full((*talking[0].shape[:2], 3), 128, np.uint8)
+    one = [np.hstack([rgb, alone]) for rgb in talking[:10]]
+    two = [np.hstack([rgb, rgb]) for rgb in talking[10:40]]
+    with FaceMesh() as mesh:
+        faces = [mesh.observe(RawImage(rgb, n / 10)).faces for n, rgb in enumerate(one + two)]
+    assert faces[:10] == [1] * 10
+    assert faces[14:] == [2] * 26
+
+
+def test_looking_for_somebody_else_less_often_changes_no_number(talking) -> None:
+    with FaceMesh() as seldom, FaceMesh() as always:
+        for n, rgb in enumerate(talking):
+            ours = seldom.observe(RawImage(rgb, n / 25))
+            theirs = always.observe(RawImage(rgb, float(n)))  # a second has passed each time
+            np.testing.assert_array_equal(ours.blendshapes, theirs.blendshapes)
+            np.testing.assert_array_equal(ours.head_deg, theirs.head_deg)
+
+
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
 def test_a_picture_is_known_to_be_turned(talking, turning, turns: int) -> None:
     with FaceMesh() as mesh:

@@ -72,7 +72,7 @@ def test_samples_follow_the_exact_discrete_laplace(scale: int) -> None:
 
 def test_the_chi_square_would_notice_a_sigma_that_is_off_by_three_percent() -> None:
     chance = random.Random("planted")
-    drawn = Counter(discrete_gaussian(Fraction(48), chance.randrange) for _ in range(DRAWS))
+    drawn = Counter(discrete_gaussian(Fraction(48), chance.randrange) for _ in range(2 * DRAWS))
     wrong = weights(lambda x: -(x * x) / (2 * 48 * 1.03**2), 90)
     assert p_value(drawn, wrong) < FALSE_ALARM
 

@@ -27,6 +27,7 @@ from tests.participant import (
     fresh_install,
     full_week,
     microphone_gap,
+    old_copy,
     page_of,
     report,
 )
@@ -186,8 +187,15 @@ def test_waiting_reports_are_shown_with_why_and_as_not_sent(tmp_path: Path) -> N
 def test_a_used_up_budget_is_shown_and_never_exceeded(tmp_path: Path) -> None:
     device = Device(tmp_path)
     shown = status_of(device, budget_used_up(device)).privacy
-    assert (shown.reports_made, shown.reports_left) == (12, 0)
+    assert (shown.reports_made, shown.reports_left, shown.refused) == (12, 0, "")
     assert shown.epsilon_spent == shown.epsilon_budget == STUDY.policy.epsilon_budget
+
+
+def test_an_old_copy_of_the_store_is_said_and_shown(tmp_path: Path) -> None:
+    device = Device(tmp_path)
+    shown = status_of(device, old_copy(device)).privacy
+    assert (shown.reports_made, shown.rounds_made) == (1, 2)
+    assert "paid for 4" in shown.refused and "screening goes on" in shown.refused
 
 
 def test_gaps_are_shown_with_their_reason_the_latest_first(tmp_path: Path) -> None:
@@ -266,6 +274,11 @@ def test_a_browser_shows_the_state_in_plain_words(tmp_path: Path, state: str) ->
         "fresh_install": ("Nothing has been recorded yet", "Nothing has left this device."),
         "full_week": ("2 messages", "sounded sad", "1 had somebody else in view"),
         "budget_used_up": ("The budget is used up", "12 messages"),
+        "old_copy": (
+            "an older copy of the store was put back",
+            "1 report and 2 rounds",
+            "More may have left",
+        ),
         "broker_absent": ("2 reports wait on this device", "waiting, not confirmed yet"),
         "microphone_gap": ("The microphone was unplugged just now", "in use by another program"),
     }[state]

@@ -23,9 +23,11 @@ from sync.budget import Ledger, Spend
 from sync.errors import BudgetExhausted, DoorError, PeriodSpent, ProtocolError
 from sync.messages import CELLS, HISTOGRAMS, MOST_COUNT, Report, first_cells, parse_report
 from sync.noise import discrete_gaussian
+from sync.parcels import MOST_CHUNK_BYTES, Kind, Parcel, frames_of
 from sync.policy import parse_policy
-from sync.release import Counts, Released, Seal, release_report
-from sync.topics import report_topic
+from sync.release import Counts, Released, Seal, release_protocol, release_report
+from sync.secure_sum.wire import Step
+from sync.topics import UpTopic, report_topic
 
 POLICY = parse_policy(
     resources.files("edge_models").joinpath("bundles", "affect-1", "policy.json").read_bytes()
@@ -298,3 +300,40 @@ def test_a_report_made_by_hand_opens_no_door() -> None:
     )  # fmt: skip
     with pytest.raises(DoorError):
         Released(report, report_topic("home", PERSON), report.to_bytes())
+
+
+# Parcels that hold nothing sensed.
+
+UP = UpTopic("home", PERSON)
+
+
+def of_round(step: int, body: bytes = b"body") -> Parcel:
+    return Parcel(Kind.ROUND, bytes(32) + bytes([step]) + body)
+
+
+@pytest.mark.parametrize(
+    "parcel",
+    [of_round(Step.ADVERT), of_round(Step.SHARES, bytes(2 * MOST_CHUNK_BYTES)),
+     of_round(Step.CONFIRM), of_round(Step.OPENING),
+     Parcel(Kind.STATUS, b"well"), Parcel(Kind.RESEND, b"again")],
+    ids=["keys", "shares", "confirmation", "opening", "status", "question"],
+)  # fmt: skip
+def test_the_frames_of_a_parcel_that_holds_nothing_sensed_are_released(parcel: Parcel) -> None:
+    frames = release_protocol(parcel, UP)
+    assert tuple(frame.payload for frame in frames) == frames_of(parcel)
+    assert {frame.topic for frame in frames} == {str(UP)}
+    seal = Seal(b"k" * 32)
+    assert tuple(seal.reopen(seal.close(frame)) for frame in frames) == frames
+
+
+@pytest.mark.parametrize(
+    "parcel",
+    [of_round(Step.MASKED), of_round(0), of_round(Step.INBOX), Parcel(Kind.ROUND, bytes(32)),
+     Parcel(Kind.HEAD, b""), Parcel(Kind.SIGNED_TERMS, b""), Parcel(Kind.NOTICE, b"")],
+    ids=["masked vector", "step 0", "the coordinator's", "no step", "head", "terms", "notice"],
+)  # fmt: skip
+def test_a_parcel_that_may_hold_something_sensed_is_not_released_as_protocol(
+    parcel: Parcel,
+) -> None:
+    with pytest.raises(DoorError):
+        release_protocol(parcel, UP)

@@ -234,7 +234,7 @@ def test_two_processes_never_spend_the_same_rest_of_the_budget(
     fill_week(store, LAST_MONDAY)
     with pytest.raises(StoreError, match="meanwhile"):
         prepared(store, randbelow=meanwhile(device, "2026-W40"))
-    assert [spend.period for spend in store.ledger().spends] == ["2026-W40"]
+    assert [spend.subject for spend in store.ledger().spends] == ["2026-W40"]
     assert prepared(store).made == ("2026-W47",)
 
 

@@ -38,7 +38,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def all_bytes(folder: Path) -> bytes:
-    return b"".join(file.read_bytes() for file in sorted(folder.iterdir()))
+    return b"".join(file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file())
 
 
 def test_what_is_kept_is_there_after_a_restart(tmp_path: Path) -> None:
@@ -124,10 +124,11 @@ def test_nothing_that_was_sensed_or_sent_is_readable_on_disk(tmp_path: Path) -> 
 
 
 def test_all_files_of_the_store_are_the_owners_alone(store: Store, tmp_path: Path) -> None:
-    store.add_window(scored(NOW))
-    assert {"store.db", "store.db-wal"} <= {file.name for file in tmp_path.iterdir()}
-    for file in tmp_path.iterdir():
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    store.commit_release(b"sealed", PAID, NOW)
+    files = {str(file.relative_to(tmp_path)): file for file in tmp_path.rglob("*")}
+    assert {"store.db", "store.db-wal", "anchor/ledger"} <= set(files)
+    for name, file in files.items():
+        assert stat.S_IMODE(file.stat().st_mode) == (0o700 if name == "anchor" else 0o600)
 
 
 def test_the_same_record_never_looks_the_same_and_days_say_no_date(tmp_path: Path) -> None:

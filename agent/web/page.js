@@ -83,15 +83,16 @@ function privacy(status) {
   meter.max = p.epsilon_budget;
   meter.value = Math.min(p.epsilon_spent, p.epsilon_budget);
   meter.setAttribute("aria-label", "Privacy spent");
-  const left = p.reports_left
+  const rounds = p.rounds_made ? ` and ${words.plural(p.rounds_made, "round", "rounds")}` : "";
+  const left = p.refused || (p.reports_left
     ? `${words.plural(p.reports_left, "more report", "more reports")} can be made in this study.`
-    : "The budget is used up: no more reports are made in this study, for good. Screening on this device goes on.";
+    : "The budget is used up: no more reports are made in this study, for good. Screening on this device goes on.");
   at("privacy").replaceChildren(
     make("p", "spent", make("strong", "", `Privacy spent: ε ${words.decimals(p.epsilon_spent)}`),
-      ` of ${words.decimals(p.epsilon_budget)}, by ${words.plural(p.reports_made, "report", "reports")}.`),
+      ` of ${words.decimals(p.epsilon_budget)}, by ${words.plural(p.reports_made, "report", "reports")}${rounds}.`),
     meter,
-    make("p", p.reports_left ? "" : "used-up", left),
-    make("p", "quiet", `ε bounds how much anyone could learn about you from all your reports together, `
+    make("p", p.reports_left && !p.refused ? "" : "used-up", left),
+    make("p", "quiet", `ε bounds how much anyone could learn about you from everything that left together, `
       + `whatever else they know; smaller is more private. It counts even when nobody looks. Policy ${p.policy}, `
       + `δ ${p.delta}; one report by itself costs ε ${words.decimals(p.epsilon_per_report)}.`));
 }
@@ -133,9 +134,14 @@ function left(status) {
   const sent = status.messages.filter((message) => message.sent_at !== null);
   const waiting = status.messages.length - sent.length;
   const bytes = sent.reduce((sum, message) => sum + message.size_bytes, 0);
+  const { privacy: p } = status;
+  const besides = p.refused ? "More may have left than this device remembers."
+    : p.rounds_made ? `Besides these, this device put a masked vector into ${words.plural(p.rounds_made, "sum", "sums")}; `
+      + "only sums over many people are ever opened. Nothing else about you has left."
+      : "Nothing else about you has left.";
   at("left-words").textContent = sent.length
     ? `${words.plural(sent.length, "message", "messages")}, ${words.plural(bytes, "byte", "bytes")} in all. `
-      + "Each is below, complete. Nothing else about you has left. (The broker also sees this device's network "
+      + `Each is below, complete. ${besides} (The broker also sees this device's network `
       + "address, and when it connects.)"
     : waiting ? "No broker has confirmed a report yet." : "Nothing has left this device.";
   const because = status.waiting_because
@@ -144,8 +150,9 @@ function left(status) {
   const kept = waiting ? `${words.plural(waiting, "report waits", "reports wait")} on this device. ${because} `
     + "Where a try broke off, the broker may have it already; trying again sends the same bytes and costs "
     + "no more privacy." : "";
-  // What keeps a report from being made at all, such as a full disk; a used-up budget has its own words.
-  const stuck = status.privacy.reports_left ? status.waiting_because : "";
+  // What keeps a report from being made at all, such as a full disk; a used-up budget or a refusal has its own words.
+  const said = p.refused || !p.reports_left;
+  const stuck = said ? "" : status.waiting_because;
   at("waiting").textContent = kept || stuck;
   at("waiting").hidden = !(kept || stuck);
   const open = new Set([...document.querySelectorAll("details.message[open]")].map((card_) => card_.dataset.period));

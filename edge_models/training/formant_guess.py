@@ -31,7 +31,6 @@ from edge_models.training.formants import (
     Prediction,
     proposer,
 )
-from edge_models.training.spectrum import columns, hamming, overlapping_frames
 
 SECONDS_A_FILE: Final = 8
 EPOCHS: Final = 100
@@ -43,12 +42,11 @@ Floats = npt.NDArray[np.float64]
 def coefficients(sounds: Iterable[npt.NDArray[np.float32]], seed: int) -> Floats:
     """Predictor polynomials of speech, tilted and noised at random: (N, 11)."""
     random = np.random.default_rng(seed)
-    prediction, window = Prediction(), hamming(320)[:, None].float()
+    prediction = Prediction()
     rows = []
     for sound in sounds:
         heard = _roughened(sound, random)
-        frames = overlapping_frames(columns(torch.from_numpy(heard), 160), 2) * window
-        energy, taps = prediction(frames)
+        energy, taps = prediction(torch.from_numpy(heard))
         loud = (energy[0] > 1e-12).numpy()
         rows.append(taps.numpy().T[loud].astype(np.float64))
     every = np.concatenate(rows)

@@ -17,8 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edge_models.training.spectrum import HOP, hamming
+
 ORDER: Final = 11
 RATE_HZ: Final = 11_000.0
+FRAME: Final = 320
 LOWEST_HZ: Final = 50.0
 HIGHEST_HZ: Final = 5_450.0
 FORMANTS: Final = 3
@@ -30,7 +33,7 @@ GUESS_FILE: Final = Path(__file__).with_name("formant_guess.npz")
 _FIRST_SAMPLE: Final = 48
 _LAST_SAMPLE: Final = 220
 _HARMONICS: Final = 109
-_POINTS: Final = 192
+_POINTS: Final = 184
 """At least 172 samples and 11 lags, so that the circle never closes."""
 
 
@@ -104,9 +107,9 @@ class Formants(nn.Module):
             state = {name: torch.from_numpy(weights[name]).float() for name in weights}
         self.proposer.load_state_dict(state)
 
-    def forward(self, windowed: Tensor) -> tuple[Tensor, Tensor]:
-        """Windowed frames (320, T) → hertz (3, T) ascending, bandwidth (3, T); 0 = none."""
-        energy, taps = self.prediction(windowed)
+    def forward(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Samples (n,) → hertz (3, T) ascending, bandwidth (3, T); 0 = none."""
+        energy, taps = self.prediction(samples)
         real, imaginary = self.roots(taps)
         size = torch.clamp(real * real + imaginary * imaginary, 1e-12, 1e12)
         hertz = arctangent(torch.abs(imaginary), real) * (RATE_HZ / (2 * math.pi))
@@ -146,22 +149,23 @@ class Formants(nn.Module):
 
 
 class Prediction(nn.Module):
-    """The polynomial whose roots are the formants, from windowed 20 ms frames."""
+    """The polynomial whose roots are the formants, of windowed 20 ms frames."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.register_buffer("window", hamming(FRAME).float())
         self.register_buffer("sample", torch.arange(_FIRST_SAMPLE, _LAST_SAMPLE).float())
-        self.register_buffer("source", (torch.arange(320)[None] + 96) * 11.0)
+        self.register_buffer("source", (torch.arange(FRAME)[None] + 96) * 11.0)
         self.register_buffer("bin", torch.arange(_POINTS // 2 + 1).float())
         self.register_buffer("lag", torch.arange(ORDER + 1).float())
 
-    def forward(self, windowed: Tensor) -> tuple[Tensor, Tensor]:
-        """Windowed frames (320, T) → energy (1, T) and eleven coefficients (11, T)."""
-        lags = self.autocorrelation(windowed)
+    def forward(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Samples (n,) → energy (1, T) and eleven coefficients (11, T) of a frame every 10 ms."""
+        lags = self.autocorrelation(samples)
         return lags[:1], -predictor(lags).float()
 
-    def autocorrelation(self, windowed: Tensor) -> Tensor:
-        """Windowed frames (320, T) → lags 0..11 at 11 kHz, double (12, T).
+    def autocorrelation(self, samples: Tensor) -> Tensor:
+        """Samples (n,) → lags 0..11 of the frames at 11 kHz, double (12, T).
 
         The transform of the power spectrum (Wiener-Khinchin), in double precision: a
         band-limited signal's normal equations are nearly singular, and single rounding would
@@ -169,7 +173,8 @@ class Prediction(nn.Module):
         """
         angle = _turn(self.bin[:, None] * self.sample[None], _POINTS)
         transform = torch.cat([torch.cos(angle), torch.sin(angle)], dim=0) @ self.resampler()
-        both = transform @ windowed
+        windowed = (transform * self.window)[:, None]
+        both = nn.functional.conv1d(samples[None, None], windowed, stride=HOP)[0]
         square = both * both
         power = square[: _POINTS // 2 + 1] + square[_POINTS // 2 + 1 :]
         twice = torch.clamp(self.bin + 1.0, max=2.0) * torch.clamp(

@@ -29,15 +29,15 @@ from edge_models.training.spectrum import (
     HOP,
     ShortTimeDft,
     SpectralBalance,
-    columns,
     gaussian,
     hamming,
-    overlapping_frames,
 )
 from edge_models.training.voice_quality import Perturbation
 
 CONTEXT_HOPS: Final = 20
 JUMP_SEMITONES: Final = 6.0
+PARTS: Final = 4
+"""Spectra are made of a quarter of a window at a time, which stays in a processor's cache."""
 
 
 class FrontEnd(nn.Module):
@@ -45,13 +45,12 @@ class FrontEnd(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.short = ShortTimeDft(hamming(320), 512, 16)
-        self.long = ShortTimeDft(gaussian(960, 0.4), 1024, 32)
-        self.balance = SpectralBalance()
+        self.long = ShortTimeDft(gaussian(960, 0.4), 1024, 16, 2 * HOP, PARTS)
+        self.balance = SpectralBalance(ShortTimeDft(hamming(320), 512, 8, HOP, PARTS))
         self.candidates = SubharmonicSum()
         self.path = PitchPath()
         self.formants = Formants()
-        self.noise = HarmonicsToNoise()
+        self.noise = HarmonicsToNoise(self.long)
         self.levels = HarmonicLevels()
         self.perturbation = Perturbation()
 
@@ -60,23 +59,21 @@ class FrontEnd(nn.Module):
         frames = samples.shape[0] // HOP - 2 * CONTEXT_HOPS
         # One row more on both sides: smoothing looks there.
         first, last = CONTEXT_HOPS - 1, CONTEXT_HOPS + frames + 1
-        windowed, power = self.short(overlapping_frames(columns(samples, HOP), 2))
-        formants, widths = self.formants(windowed)
+        formants, widths = self.formants(samples)
         voice = between(*self.voice(samples, formants[:, ::2]))
         parts = [voice[:6]]
         for number in range(3):
             one = slice(number, number + 1)
             parts += [formants[one], widths[one], voice[6 + number : 7 + number]]
         parts = [part[:, first:last] for part in parts]
-        balance = smoothed(self.balance(power)[:, first:last])
+        balance = smoothed(self.balance(samples)[:, first:last])
         rows = torch.cat([balance, nonzero_smoothed(torch.cat(parts, dim=0))], dim=0)
         return rows[:, 1:-1].transpose(0, 1)
 
     def voice(self, samples: Tensor, formants: Tensor) -> tuple[Tensor, Tensor]:
         """What needs 60 ms frames, every 20 ms: nine rows, F0 in semitones first, and voicing."""
-        stretches = columns(samples, 2 * HOP)
-        _, power = self.long(overlapping_frames(stretches, 3))
-        magnitude = torch.sqrt(power)
+        power = self.long(samples)
+        magnitude = torch.sqrt(self.long.in_order(power, 513))
         is_peak = peaks_in(magnitude)
         hertz, voicing = self.candidates(magnitude, is_peak)
         correlation = self.noise.curve(power)
@@ -85,7 +82,7 @@ class FrontEnd(nn.Module):
         pitch = self.path(hertz, voicing) * loud.float()
         rows = [
             semitones(pitch)[None],
-            self.perturbation(stretches, pitch),
+            self.perturbation(samples, pitch),
             self.noise(correlation, pitch)[None],
             self.levels(magnitude, is_peak, pitch, formants[:, : pitch.shape[0]]),
         ]

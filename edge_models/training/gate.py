@@ -52,7 +52,7 @@ class GateFigures:
 class Examples:
     """What the graph hears of the training examples, and the truth.
 
-    `log_mel` float16 (N, 40, R), `votes` uint8 (N, R), `truth` bool (N, R), and `weight`
+    `log_mel` float16 (N, 40, R / 2), `votes` uint8 (N, R), `truth` bool (N, R), and `weight`
     float32 (N, 1): what a missed row of speech costs beside a false alarm.
     """
 
@@ -95,7 +95,7 @@ def train_gate(
 
 def examples_of(sounds: Sounds, graph: GateGraph, count: int, rng: np.random.Generator) -> Examples:
     """Mix the training examples and keep what the graph hears of them."""
-    log_mel = torch.empty(count, BANDS, EXAMPLE_ROWS, dtype=torch.float16)
+    log_mel = torch.empty(count, BANDS, EXAMPLE_ROWS // 2, dtype=torch.float16)
     heard = torch.empty(count, EXAMPLE_ROWS, dtype=torch.uint8)
     truth = torch.empty(count, EXAMPLE_ROWS, dtype=torch.bool)
     weight = torch.ones(count, 1)
@@ -104,7 +104,7 @@ def examples_of(sounds: Sounds, graph: GateGraph, count: int, rng: np.random.Gen
         for place in range(count):
             kind = kinds[place % len(kinds)]
             example = example_of(sounds, kind, rng)
-            log_mel[place] = graph.log_mel(torch.from_numpy(example.sound)[None])[0]
+            log_mel[place] = graph.log_mel(torch.from_numpy(example.sound))
             heard[place] = torch.from_numpy(votes(example.sound).astype(np.uint8))
             truth[place] = torch.from_numpy(example.truth)
             if kind is NoiseKind.BABBLE:
@@ -164,8 +164,9 @@ def fit(graph: GateGraph, learned: Examples, epochs: int, seed: int) -> None:
     graph.train()
     for _ in range(epochs):
         for batch in torch.randperm(count, generator=order).split(BATCH):
-            rows = _some_rows(order)
-            log_mel = learned.log_mel[batch][:, :, rows].float() + _some_colour(len(batch), order)
+            span = _some_steps(order)
+            rows = slice(2 * span.start, 2 * span.stop)
+            log_mel = learned.log_mel[batch][:, :, span].float() + _some_colour(len(batch), order)
             logits = graph.decide(log_mel, learned.votes[batch][:, rows].float())
             loss = nn.functional.binary_cross_entropy_with_logits(
                 logits, learned.truth[batch][:, rows].float(), pos_weight=learned.weight[batch]
@@ -183,11 +184,11 @@ def _some_colour(count: int, order: torch.Generator) -> torch.Tensor:
     return (0.5 * torch.randn(count, 3, generator=order) @ waves)[:, :, None]
 
 
-def _some_rows(order: torch.Generator) -> slice:
-    """All rows half of the time, else a shorter stretch: windows come in every length."""
-    size = int(torch.randint(100, 2 * EXAMPLE_ROWS, (1,), generator=order))
-    size = min(size, EXAMPLE_ROWS)
-    first = int(torch.randint(0, EXAMPLE_ROWS - size + 1, (1,), generator=order))
+def _some_steps(order: torch.Generator) -> slice:
+    """All steps half of the time, else a shorter stretch: windows come in every length."""
+    most = EXAMPLE_ROWS // 2
+    size = min(int(torch.randint(50, 2 * most, (1,), generator=order)), most)
+    first = int(torch.randint(0, most - size + 1, (1,), generator=order))
     return slice(first, first + size)
 
 

@@ -20,9 +20,11 @@ from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 from edge_models.raw import SAMPLE_RATE_HZ
+from edge_models.training.spectrum import ShortTimeDft, hann
 from edge_models.windows import HOP_SAMPLES
 
-FRAME_SAMPLES: Final = 320
+STEP_SAMPLES: Final = 2 * HOP_SAMPLES
+FRAME_SAMPLES: Final = 2 * STEP_SAMPLES
 BANDS: Final = 40
 LOWEST_HZ: Final = 100.0
 CHANNELS: Final = 64
@@ -32,21 +34,22 @@ DILATIONS: Final = (1, 2, 4, 8, 16, 32)
 OPSET: Final = 17
 Floats = npt.NDArray[np.float64]
 _SMALL_WEIGHT: Final = 1_000
-_FLOOR: Final = 1e-5
-"""Added to band energies (frame of 320 samples, full scale 1): the noise of 16 bits and dither."""
+_FLOOR: Final = 2e-5
+"""Added to band energies (frame of 640 samples, full scale 1): the noise of 16 bits and dither."""
 
 
 class GateGraph(nn.Module):
     """`samples` (n,) and `votes` (n // 160,) to the belief of speech in each row (n // 160,).
 
-    Row k is the 10 ms [160·k, 160·(k+1)); its spectrum is of the 20 ms around its middle.
+    Row k is the 10 ms [160·k, 160·(k+1)). Inside, two rows are one step, whose spectrum is of
+    the 40 ms around its middle.
     """
 
     def __init__(self, channels: int = CHANNELS) -> None:
         super().__init__()
-        self.register_buffer("basis", dft_basis())
-        self.register_buffer("mel", torch.tensor(mel_bands().T[:, :, None], dtype=torch.float32))
-        self.enter = nn.Conv1d(2 * BANDS + 2, channels, 4, stride=2, padding=1, bias=False)
+        self.dft = ShortTimeDft(hann(FRAME_SAMPLES), FRAME_SAMPLES, 20, STEP_SAMPLES)
+        self.register_buffer("mel", self.dft.as_given(torch.from_numpy(mel_bands()).float()))
+        self.enter = nn.Conv1d(2 * BANDS + 3, channels, 3, padding=1, bias=False)
         self.enter_norm = nn.BatchNorm1d(channels)
         self.blocks = nn.ModuleList(
             nn.Conv1d(channels, channels, 3, padding=step, dilation=step, bias=False)
@@ -57,44 +60,35 @@ class GateGraph(nn.Module):
 
     def forward(self, samples: Tensor, votes: Tensor) -> Tensor:
         """The graph as it is exported: one stretch in, belief in 0..1 out."""
-        return torch.sigmoid(self.logits(samples[None], votes[None]))[0]
-
-    def logits(self, samples: Tensor, votes: Tensor) -> Tensor:
-        """The same for a batch: (B, n), (B, rows) → log-odds (B, rows)."""
-        return self.decide(self.log_mel(samples), votes)
+        return torch.sigmoid(self.decide(self.log_mel(samples)[None], votes[None]))[0]
 
     def log_mel(self, samples: Tensor) -> Tensor:
-        """Log energies of 40 mel bands from 100 Hz: (B, n) → (B, 40, n // 160)."""
-        pad = (FRAME_SAMPLES - HOP_SAMPLES) // 2
-        spectrum = nn.functional.conv1d(
-            nn.functional.pad(samples[:, None], (pad, pad)), self.basis, stride=HOP_SAMPLES
-        )
-        squared = spectrum * spectrum
-        bins = FRAME_SAMPLES // 2
-        energy = squared[:, :bins] + squared[:, bins:]
-        return torch.log(nn.functional.conv1d(energy, self.mel) + _FLOOR)
+        """Log energies of 40 mel bands from 100 Hz: (n,) → (40, steps), two rows a step."""
+        power = self.dft(samples, HOP_SAMPLES, 2 * HOP_SAMPLES)
+        return torch.log(self.mel @ power + _FLOOR)
 
     def decide(self, log_mel: Tensor, votes: Tensor) -> Tensor:
-        """From bands (B, 40, rows) and votes (B, rows) to log-odds (B, rows)."""
-        floor = -_widest(_widest(-log_mel, 9), 121)
-        level = _mean_over(log_mel.mean(dim=1, keepdim=True), 301)
+        """From bands (B, 40, steps) and votes (B, rows) to log-odds (B, rows)."""
+        rows, steps = votes.shape[-1], log_mel.shape[-1]
+        floor = -_widest(_widest(-log_mel, 5), 61)
+        level = _mean_over(log_mel.mean(dim=1, keepdim=True), 151)
         loudness = level * 0.2 + 1.0
+        # An odd last row has a step of its own.
+        pairs = nn.functional.pad(votes, (0, 1))[:, : 2 * steps].reshape(len(votes), -1, 2)
         seen = torch.cat(
             [
                 (log_mel - level) * 0.4,
                 (log_mel - floor) * 0.3,
                 loudness,
-                votes[:, None],
+                pairs.transpose(1, 2),
             ],
             dim=1,
         )
-        rows = seen.shape[-1]
-        # One more row of zeros, so that an odd last row has a step of its own.
-        flow = torch.relu(self.enter_norm(self.enter(nn.functional.pad(seen, (0, 1)))))
+        flow = torch.relu(self.enter_norm(self.enter(seen)))
         for block, norm in zip(self.blocks, self.norms, strict=True):
             flow = flow + torch.relu(norm(block(flow)))
-        pairs = self.leave(flow)  # (B, 2, steps): the two rows of each step
-        return pairs.transpose(1, 2).reshape(pairs.shape[0], -1)[:, :rows]
+        both = self.leave(flow)  # (B, 2, steps): the two rows of each step
+        return both.transpose(1, 2).reshape(len(votes), -1)[:, :rows]
 
 
 def _widest(rows: Tensor, width: int) -> Tensor:
@@ -107,42 +101,26 @@ def _mean_over(rows: Tensor, width: int) -> Tensor:
     )
 
 
-def dft_basis() -> Tensor:
-    """Hann-weighted cosines, then sines, of bins 1..160 of a 320-sample frame: (320, 1, 320)."""
-    turns, weights = _basis_parts()
-    angle = np.fmod(turns[0] * turns[1], FRAME_SAMPLES) * (2 * math.pi / FRAME_SAMPLES)
-    basis = np.concatenate([np.cos(angle), np.sin(angle)]) * weights
-    return torch.tensor(basis[:, None, :], dtype=torch.float32)
-
-
-def _basis_parts() -> tuple[tuple[Floats, Floats], Floats]:
-    """Bins (160, 1) and places (1, 320), whose product counts 320ths of a turn; Hann (1, 320)."""
-    place = np.arange(FRAME_SAMPLES, dtype=np.float64)[None, :]
-    bins = np.arange(1, FRAME_SAMPLES // 2 + 1, dtype=np.float64)[:, None]
-    hann = 0.5 - 0.5 * np.cos((place + 0.5) * (2 * math.pi / FRAME_SAMPLES))
-    return (bins, place), hann
-
-
 def mel_bands() -> Floats:
-    """Triangular mel weights over bins 1..160: (160, 40), each band summing to one.
+    """Triangular mel weights over bins 0..320: (40, 321), each band summing to one.
 
     Source: O'Shaughnessy 1987, mel(f) = 2595·log10(1 + f/700).
     """
-    hz = np.arange(1, FRAME_SAMPLES // 2 + 1) * SAMPLE_RATE_HZ / FRAME_SAMPLES
+    hz = np.arange(FRAME_SAMPLES // 2 + 1) * SAMPLE_RATE_HZ / FRAME_SAMPLES
 
     def mel(of_hz: float) -> float:
         return 2595 * math.log10(1 + of_hz / 700)
 
     edges = np.linspace(mel(LOWEST_HZ), mel(SAMPLE_RATE_HZ / 2), BANDS + 2)
     edges_hz = 700 * (10 ** (edges / 2595) - 1)
-    bands = np.zeros((len(hz), BANDS))
+    bands = np.zeros((BANDS, len(hz)))
     for band in range(BANDS):
         low, peak, high = edges_hz[band : band + 3]
         rise, fall = (hz - low) / (peak - low), (high - hz) / (high - peak)
         weights = np.clip(np.minimum(rise, fall), 0, None)
         if not weights.any():  # narrower than the bins are apart: the nearest bin
             weights[np.argmin(abs(hz - peak))] = 1
-        bands[:, band] = weights / weights.sum()
+        bands[band] = weights / weights.sum()
     return bands
 
 
@@ -159,53 +137,23 @@ def exported(graph: GateGraph) -> bytes:
             example,
             file,
             dynamo=False,
+            do_constant_folding=False,  # the transform is made from its formula when loaded
             opset_version=OPSET,
             input_names=["samples", "votes"],
             output_names=["speech"],
             dynamic_axes={"samples": {0: "n"}, "votes": {0: "rows"}, "speech": {0: "rows"}},
         )
     model = onnx.load_from_string(file.getvalue())
-    _compute_basis(model.graph)
     _narrow(model.graph)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
-
-
-def _compute_basis(graph: onnx.GraphProto) -> None:
-    """Compute the DFT basis when the graph is loaded: as weights it would be 400 kB."""
-    (basis,) = (each for each in graph.initializer if each.name == "basis")
-    graph.initializer.remove(basis)
-    (bins, place), hann = _basis_parts()
-    for name, values in {
-        "basis_bins": bins.astype(np.float32),
-        "basis_place": place.astype(np.float32),
-        "basis_turn": np.array(FRAME_SAMPLES, np.float32),
-        "basis_step": np.array(2 * math.pi / FRAME_SAMPLES, np.float32),
-        "basis_hann": hann.astype(np.float32),
-        "basis_shape": np.array([FRAME_SAMPLES, 1, FRAME_SAMPLES], np.int64),
-    }.items():
-        graph.initializer.append(numpy_helper.from_array(values, name))
-    node = helper.make_node
-    nodes = (
-        node("Mul", ["basis_bins", "basis_place"], ["basis_turns"]),
-        # Whole turns are dropped while the products are still exact integers.
-        node("Mod", ["basis_turns", "basis_turn"], ["basis_rest"], fmod=1),
-        node("Mul", ["basis_rest", "basis_step"], ["basis_angle"]),
-        node("Cos", ["basis_angle"], ["basis_cosines"]),
-        node("Sin", ["basis_angle"], ["basis_sines"]),
-        node("Concat", ["basis_cosines", "basis_sines"], ["basis_waves"], axis=0),
-        node("Mul", ["basis_waves", "basis_hann"], ["basis_rows"]),
-        node("Reshape", ["basis_rows", "basis_shape"], ["basis"]),
-    )
-    for place_in_graph, each in enumerate(nodes):
-        graph.node.insert(place_in_graph, each)
 
 
 def _narrow(graph: onnx.GraphProto) -> None:
     """Store the large weights in 8 bits, one scale for each output; loading widens them again."""
     for weight in list(graph.initializer):
         name, values = weight.name, numpy_helper.to_array(weight)
-        if values.dtype != np.float32 or values.size < _SMALL_WEIGHT or name.startswith("basis"):
+        if values.dtype != np.float32 or values.size < _SMALL_WEIGHT:
             continue
         graph.initializer.remove(weight)
         scale = abs(values).max(axis=tuple(range(1, values.ndim)), keepdims=True) / 127 + 1e-12

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from edge_models.training.pitch import vertex
+from edge_models.training.spectrum import ShortTimeDft
 
 BIN_HZ: Final = 15.625
 FLOOR_DB: Final = -201.0
@@ -27,21 +28,26 @@ LAG_REACH: Final = 6
 class HarmonicsToNoise(nn.Module):
     """HNR in dB from the autocorrelation of the 60 ms frame at the period."""
 
-    def __init__(self) -> None:
+    def __init__(self, dft: ShortTimeDft) -> None:
         super().__init__()
         self.register_buffer("lag", torch.arange(LAGS).float()[:, None] * LAG_STEP)
-        self.register_buffer("bin", torch.arange(513).float()[None])
-        weight = torch.cat([torch.ones(1), torch.full((511,), 2.0), torch.ones(1)])
-        self.register_buffer("weight", weight[None])
+        self.columns = dft.columns
+        # Rows (k2, k1) are bins k1 + R·k2; those with 0 < k1 < R/2 have a mirror image.
+        low, high = torch.arange(dft.half), torch.arange(dft.columns // 2)
+        self.register_buffer("bin", (low[None] + dft.radix * high[:, None]).float().reshape(1, -1))
+        images = 2.0 - (low % (dft.half - 1) == 0).float()
+        self.register_buffer("images", images.repeat(dft.columns // 2)[None])
 
     def curve(self, power: Tensor) -> Tensor:
-        """Autocorrelation at every second lag, (152, T), from the power spectrum (513, T).
+        """Autocorrelation at every second lag, (152, T), from the long transform's rows (544, T).
 
         The one is the transform of the other (Wiener-Khinchin); it is smooth, so every second
-        lag and a parabola are enough.
+        lag and a parabola are enough. At even lags bins 512 apart have the same cosine.
         """
+        pairs = power.reshape(self.columns // 2, 2, -1).sum(1)
+        folded = pairs.reshape(self.images.shape[1], -1)
         turn = torch.fmod(self.lag * self.bin, 1024.0) * (2 * math.pi / 1024)
-        return (torch.cos(turn) * self.weight) @ power
+        return (torch.cos(turn) * self.images) @ folded
 
     def forward(self, curve: Tensor, hertz: Tensor) -> Tensor:
         """Autocorrelation (152, T), F0 (T,) → dB (T,), 0 where unvoiced."""
@@ -74,9 +80,6 @@ class HarmonicLevels(nn.Module):
         super().__init__()
         self.register_buffer("number", torch.arange(1, HARMONICS + 1).float()[:, None])
         # Nearer is better, and of two equally near the right one (openSMILE's order).
-        steps = sorted(range(-REACH, REACH + 1), key=lambda step: (-abs(step), step))
-        self.steps = tuple(steps)
-        self.register_buffer("step_of_rank", torch.tensor([0.0, *steps]))
 
     def forward(
         self, magnitude: Tensor, is_peak: Tensor, hertz: Tensor, formants: Tensor
@@ -84,20 +87,21 @@ class HarmonicLevels(nn.Module):
         """Magnitude and 1 at peaks (513, T), F0 (T,), formants (3, T) → five rows (5, T)."""
         place, plain, top = self.peaks(magnitude, is_peak, hertz)
         reference = torch.clamp(plain[:1], min=1e-12)
-        level = decibels(top / reference)
         # The fundamental is 0 dB by definition; so is a formant without a harmonic near it.
-        level = torch.cat([level[:1] * 0.0, level[1:]], dim=0)
+        ratio = torch.cat([torch.ones_like(reference), top[1:] / reference], dim=0)
+        level = decibels(ratio[1:3])
         voiced = (hertz > 0).float()
         at_formants = []
         for number in range(3):
             centre = formants[number : number + 1] * (1.0 / BIN_HZ)
             inside = (place >= 0.8 * centre) & (place <= 1.2 * centre)
-            size = torch.where(inside, plain, torch.zeros_like(plain))
-            strongest, which = size.max(0, keepdim=True)
-            at_formants.append(torch.gather(level, 0, which) * (strongest > 0).float())
+            size = plain * inside.float()
+            which = size.argmax(0, keepdim=True)
+            heard = (torch.gather(size, 0, which) > 0).float()
+            at_formants.append(decibels(torch.gather(ratio, 0, which)) * heard)
         missing = (at_formants[2] == 0).float() * -FLOOR_DB
-        tilt = torch.clamp(level[1:2] - at_formants[2] - missing, -201.0, 201.0)
-        rows = torch.cat([level[1:2] - level[2:3], tilt], dim=0) * voiced
+        tilt = torch.clamp(level[:1] - at_formants[2] - missing, -201.0, 201.0)
+        rows = torch.cat([level[:1] - level[1:], tilt], dim=0) * voiced
         unheard = (1.0 - voiced) * FLOOR_DB
         return torch.cat([rows, torch.cat(at_formants, dim=0) * voiced + unheard], dim=0)
 
@@ -110,11 +114,15 @@ class HarmonicLevels(nn.Module):
         """
         ideal = torch.round(self.number * hertz * (1.0 / BIN_HZ))
         first = torch.clamp(ideal, REACH + 1.0, 511.0 - REACH).long()
+        # Nearer is better, and of two equally near the right one (openSMILE's order): the rank
+        # is 8 - 2·|step|, one more to the right.
         rank = torch.zeros_like(ideal)
-        for number, step in enumerate(self.steps):
-            found = torch.gather(is_peak, 0, first + step) * (number + 1.0)
-            rank = torch.maximum(rank, found)
-        step = self.step_of_rank[rank.long()]
+        for step in range(-REACH, REACH + 1):
+            there = torch.gather(is_peak, 0, first + step)
+            rank = torch.maximum(rank, there * float(8 - 2 * abs(step) + (step > 0)))
+        found = torch.clamp(rank, min=2.0)
+        right = found - 2.0 * torch.floor(found * 0.5)
+        step = (4.0 + 0.5 * (right - found)) * (2.0 * right - 1.0)
         widest = torch.round(hertz * (0.5 / BIN_HZ))[None]
         real = (rank > 0.5) & (torch.abs(step) <= widest) & (ideal <= 511.0 - REACH)
         nearest = first + step.long()

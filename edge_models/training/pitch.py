@@ -62,6 +62,9 @@ class SubharmonicSum(nn.Module):
         self.register_buffer("weight", weight)
         self.register_buffer("taps", taps)
         self.register_buffer("average", torch.cumsum(taps[1:], 0) / octave_scale.POINTS)
+        ends = torch.zeros(_LAST - _FIRST + 2, 1)
+        ends[0] = ends[-1] = 1e30  # the first and the last point only show who is a peak
+        self.register_buffer("ends", ends)
         self.register_buffer("point", torch.arange(octave_scale.POINTS).float())
         self.register_buffer("head", torch.tril(torch.ones(HEAD_BINS, HEAD_BINS)))
 
@@ -77,13 +80,13 @@ class SubharmonicSum(nn.Module):
             summing = self.taps[torch.clamp(column - row + 1.0, min=0.0).long()]
             parts.append((summing * self.weight[None, first:end]) @ octaves[first:end])
         total = torch.cat(parts, dim=0)
-        here = total[1:-1]
-        highest = torch.nn.functional.max_pool2d(total[None, None], (3, 1), stride=1)
-        peaks = here * (here >= highest.reshape(_LAST - _FIRST, -1)).float()
+        peaks = total * (total >= highest_near(total, 1) + self.ends).float()
         height, place = torch.topk(peaks, CANDIDATES, dim=0)
-        below, above = torch.gather(total, 0, place), torch.gather(total, 0, place + 2)
+        last = total.shape[0] - 1
+        below = torch.gather(total, 0, torch.clamp(place - 1, min=0))
+        above = torch.gather(total, 0, torch.clamp(place + 1, max=last))
         offset, top = vertex(below, height, above)
-        octave = (place.float() + float(_FIRST) + offset) * octave_scale.STEP_OCTAVES
+        octave = (place.float() + float(_FIRST - 1) + offset) * octave_scale.STEP_OCTAVES
         hertz = octave_scale.LOWEST_HZ * torch.exp(octave * math.log(2.0))
         found = (height > 0) & (hertz >= LOWEST_HZ) & (hertz <= HIGHEST_HZ)
         voicing = torch.clamp(1.0 - average / torch.clamp(top, min=1e-30), min=0.0)
@@ -97,7 +100,7 @@ class SubharmonicSum(nn.Module):
         """
         spectrum = magnitude * highest_near(is_peak, 2)
         before = self.head @ is_peak[:HEAD_BINS]
-        rise = torch.where(before < 0.5, magnitude[:HEAD_BINS], spectrum[:HEAD_BINS])
+        rise = torch.maximum(magnitude[:HEAD_BINS] * (before < 0.5).float(), spectrum[:HEAD_BINS])
         low = torch.cat([rise, spectrum[HEAD_BINS : 3 * HEAD_BINS]], dim=0)
         scaled = []
         for number, block in enumerate(self.blocks):
@@ -177,7 +180,8 @@ class PitchPath(nn.Module):
         spread = torch.abs(before[:-1] - before[1:])
         again = torch.cat([jump[:, :1], spread[None].expand(CANDIDATES, -1, -1)], dim=1)
         both = present[:, None] & was_present[None]
-        voiced = torch.where(both, 10.0 * (jump + again), torch.full_like(jump, 999.0))
+        # A candidate that is none is as good as out of reach.
+        voiced = 10.0 * (jump + again) + 999.0 * (1.0 - both.float())
         change = torch.full_like(hertz[:1], 10.0)
         to_voiced = torch.cat([voiced, change[None].expand(CANDIDATES, -1, -1)], dim=1)
         from_voiced = change.expand(CANDIDATES, -1)

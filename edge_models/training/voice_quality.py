@@ -26,22 +26,20 @@ LEVELS: Final = 5
 class Perturbation(nn.Module):
     """Frame-level jitter (relative) and shimmer (dB)."""
 
-    def forward(self, stretches: Tensor, hertz: Tensor) -> Tensor:
-        """Stretches (320, N), F0 (T,) → jitter and shimmer (2, T); 0 where unvoiced."""
+    def forward(self, samples: Tensor, hertz: Tensor) -> Tensor:
+        """Samples (n,), F0 (T,) → jitter and shimmer (2, T); 0 where unvoiced."""
         voiced = (hertz > 0).float()
         period = RATE_HZ / torch.clamp(hertz, min=55.0)
         steady = voiced * (shifted(voiced, -1) > 0).float()
         change = torch.abs(period - shifted(period, -1))
         jitter = steady * torch.clamp(change / period, max=1.0)
-        return torch.stack([jitter, self.shimmer(stretches, period) * voiced], dim=0)
+        return torch.stack([jitter, self.shimmer(samples, period) * voiced], dim=0)
 
     @staticmethod
-    def shimmer(stretches: Tensor, period: Tensor) -> Tensor:
+    def shimmer(samples: Tensor, period: Tensor) -> Tensor:
         """20·log10(1 + |A0 - A1| / mean(A0, A1)) of two periods' peak-to-peak sizes, (T,)."""
-        blocks = stretches.reshape(BLOCKS_A_FRAME, BLOCK, -1)
-        both = torch.stack([blocks.amax(1), -blocks.amin(1)], dim=0)
-        # One row for each sign, blocks in the order of time.
-        line = both.transpose(1, 2).reshape(2, -1)
+        blocks = samples.reshape(-1, BLOCK)
+        line = torch.stack([blocks.amax(1), -blocks.amin(1)], dim=0)
         tables = [line]
         for level in range(LEVELS - 1):
             step = 2**level

@@ -1,25 +1,43 @@
-"""What the reports so far have cost a person in privacy, seen from the coordinator.
+"""What the releases so far have cost a person in privacy, seen from the coordinator.
 
-Unit of privacy: the person, for the study. Neighbouring: one person's reports replaced by any
-others. Mechanism: discrete Gaussian noise in every cell, drawn on the device. Sensitivity: in
-each one-hot histogram at most two cells change, each by one.
+Unit of privacy: the person, for the study. Neighbouring: one person's reports and evaluations
+replaced by any others, and each of the person's updates left out. Mechanism: discrete Gaussian
+noise in every number, drawn on the devices: the person's own, or in a secure sum the noise of
+those members who can be relied on.
 
 Two figures stand beside each other: the closed form that every device keeps its budget by, and
 the tighter one of a privacy loss distribution. The closed form is the promise; the other shows
-how much room it leaves.
+how much room it leaves, and is never above it.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
-from typing import Final
+from functools import lru_cache, reduce
+from typing import Any, Final
 
 from dp_accounting.pld import privacy_loss_distribution
 
-from sync.policy import Policy, epsilon, squared_sensitivity
+from sync.policy import Policy, Purpose, epsilon, squared_sensitivity
+from sync.shared_noise import SharedNoise
 
 _GRID: Final = 1e-4  # of privacy loss; rounded up, so the figure stays an upper bound
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """How one release is noised, and the rho (zCDP) that it was charged at.
+
+    `sigma2` is the parameter of the noise that counts, in units of 1/`scale` of the vector's;
+    `squared_sensitivity` in the vector's own.
+    """
+
+    purpose: Purpose
+    rho: Fraction
+    squared_sensitivity: int
+    sigma2: Fraction
+    scale: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,30 +52,61 @@ class Spent:
     epsilon_pld: float
 
 
-def spent_after(reports: int, policy: Policy) -> Spent:
-    """What a person has spent who sent `reports` reports under `policy`.
+def local_report(policy: Policy) -> Release:
+    """A report with all its noise added by the person's own device."""
+    return Release(Purpose.REPORT, policy.rho_per_report, squared_sensitivity(), policy.sigma2)
+
+
+def summed(
+    purpose: Purpose, rho: Fraction, squared_sensitivity: int, noise: SharedNoise
+) -> Release:
+    """A contribution to a secure sum: only the noise that is surely there counts."""
+    sigma2 = noise.honest * noise.share_sigma2
+    return Release(purpose, rho, squared_sensitivity, sigma2, noise.scale)
+
+
+def spent_on(releases: Mapping[Release, int], delta: float) -> Spent:
+    """What a person has spent who took part in each of these so many times.
+
+    A report's vector is one-hot: a squared sensitivity of 2H is 2H cells that move by one, so its
+    composition is exact. An update may move in any direction; its noise, whose sigma is many
+    units, is taken for a Gaussian of the same sigma. (The sum of m discrete Gaussians differs
+    from one by the tau term, which is far below the grid on which losses are rounded up.)
 
     Source: Bun, Steinke, "Concentrated Differential Privacy", 2016, Proposition 1.3 and Lemma
     1.7 (closed form); Koskela, Jälkö, Honkela, "Computing Tight Differential Privacy Guarantees
     Using FFT", 2020 (privacy loss distribution).
     """
-    if reports == 0:
+    made = {release: count for release, count in releases.items() if count}
+    if not made:
         return Spent(0.0, 0.0, 0.0)
-    rho = policy.rho_per_report * reports
-    return Spent(
-        float(rho),
-        epsilon(rho, policy.delta),
-        _tight_epsilon(squared_sensitivity() * reports, policy.sigma2, policy.delta),
-    )
+    rho = sum((release.rho * count for release, count in made.items()), Fraction(0))
+    bound = epsilon(rho, delta)
+    tight = _tight_epsilon(frozenset(made.items()), delta)
+    return Spent(float(rho), bound, min(tight, bound))
+
+
+def spent_after(reports: int, policy: Policy) -> Spent:
+    """What a person has spent who sent `reports` reports with local noise under `policy`."""
+    return spent_on({local_report(policy): reports}, policy.delta)
 
 
 @lru_cache(maxsize=64)
-def _tight_epsilon(cells: int, sigma2: Fraction, delta: float) -> float:
-    """Epsilon of `cells` cells that each move by one, with independent noise: their composition.
+def _tight_epsilon(releases: frozenset[tuple[Release, int]], delta: float) -> float:
+    parts = [_losses(release, count) for release, count in sorted(releases, key=repr)]
+    return float(reduce(lambda one, other: one.compose(other), parts).get_epsilon_for_delta(delta))
 
-    A squared sensitivity of 2H is 2H cells that move by one, so nothing is bounded loosely here.
-    """
-    one = privacy_loss_distribution.from_discrete_gaussian_mechanism(
-        math.sqrt(sigma2), sensitivity=1, value_discretization_interval=_GRID
+
+def _losses(release: Release, count: int) -> Any:
+    """The privacy loss distribution of `count` such releases together."""
+    sigma = math.sqrt(release.sigma2)
+    if release.purpose is Purpose.REPORT:
+        cell = privacy_loss_distribution.from_discrete_gaussian_mechanism(
+            sigma, sensitivity=release.scale, value_discretization_interval=_GRID
+        )
+        return cell.self_compose(release.squared_sensitivity * count)
+    apart = math.sqrt(release.squared_sensitivity) * release.scale
+    vector = privacy_loss_distribution.from_gaussian_mechanism(
+        sigma, sensitivity=apart, value_discretization_interval=_GRID
     )
-    return float(one.self_compose(cells).get_epsilon_for_delta(delta))
+    return vector.self_compose(count)

@@ -7,14 +7,16 @@ In the life of a report: it is one addend by now. These models are the JSON of `
 """
 
 from datetime import datetime
+from fractions import Fraction
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from sync.coordinator.accounting import spent_after
 from sync.coordinator.estimate import BinEstimate, CohortEstimate, TooFew, estimate, in_words
-from sync.coordinator.store import Outcome, PeriodSum, ReportStore, Spending
+from sync.coordinator.ledger import Costs, costs
+from sync.coordinator.store import Outcome, PeriodSum, ReportStore
 from sync.errors import SyncError
+from sync.ledger_head import Standing
 from sync.messages import CELLS, HISTOGRAMS
 from sync.policy import Policy
 
@@ -72,13 +74,22 @@ class RefusalAnswer(_Answer):
 
 
 class BudgetAnswer(_Answer):
-    """The privacy spent so far by the person who spent most, and the study's bound."""
+    """The privacy spent so far by the person who spent most, and the study's bound.
+
+    `used_up`: how many people can pay for no more reports.
+    `ledgers_agree`, `ledgers_behind`, `ledgers_forked`: how many devices' own ledgers stand so.
+    """
 
     unit: str
     neighbouring: str
     mechanism: str
     people: int
+    used_up: int
     most_reports: int
+    most_rounds: int
+    ledgers_agree: int
+    ledgers_behind: int
+    ledgers_forked: int
     rho_per_report: float
     rho_spent: float
     rho_budget: float
@@ -119,7 +130,7 @@ def cohort(
         ReportStoreError: the store can't be read.
     """
     held = store.snapshot()
-    chosen = _chosen(held.sums, period, minimum)
+    chosen = _chosen(held.sums, period, minimum, policy)
     result = _estimated(chosen, policy, minimum)
     tallies = {tally.outcome: tally for tally in held.tallies}
     counts = {outcome: tally.count for outcome, tally in tallies.items()}
@@ -146,7 +157,7 @@ def cohort(
             for outcome, tally in sorted(tallies.items())
             if outcome not in _KEPT
         ),
-        budget=_budget(held.spending, policy),
+        budget=_budget(costs(store, policy), policy),
     )
 
 
@@ -159,7 +170,7 @@ def table(
         ReportStoreError: the store can't be read.
     """
     sums = [each for each in store.snapshot().sums if each.reports >= minimum]
-    wanted = [*sums, _pooled(sums)] if len(sums) > 1 else sums
+    wanted = [*sums, _pooled(sums, policy)] if len(sums) > 1 else sums
     rows: list[tuple[str | int | float, ...]] = []
     for each in wanted:
         result = _estimated(each, policy, minimum)
@@ -176,13 +187,15 @@ def table(
 TABLE_COLUMNS: Final = ("period", "reports", "histogram", *BinAnswer.model_fields)
 
 
-def _chosen(sums: tuple[PeriodSum, ...], wanted: str | None, minimum: int) -> PeriodSum:
+def _chosen(
+    sums: tuple[PeriodSum, ...], wanted: str | None, minimum: int, policy: Policy
+) -> PeriodSum:
     enough = [each for each in sums if each.reports >= minimum]
     if wanted == ALL:
-        return _pooled(enough)
+        return _pooled(enough, policy)
     if wanted is None:
         newest = (enough or list(sums))[-1:]
-        return newest[0] if newest else _pooled([])
+        return newest[0] if newest else _pooled([], policy)
     for each in sums:
         if each.period == wanted:
             return each
@@ -191,19 +204,25 @@ def _chosen(sums: tuple[PeriodSum, ...], wanted: str | None, minimum: int) -> Pe
     )
 
 
-def _pooled(sums: list[PeriodSum]) -> PeriodSum:
+def _pooled(sums: list[PeriodSum], policy: Policy) -> PeriodSum:
     return PeriodSum(
         ALL,
         sum(each.reports for each in sums),
         tuple(sum(each.totals[cell] for each in sums) for cell in range(CELLS)),
+        sum((_noise_in(each, policy) for each in sums), Fraction(0)),
     )
+
+
+def _noise_in(sum_: PeriodSum, policy: Policy) -> Fraction:
+    """The variance parameter of a cell's noise: that of the sum, or of each report together."""
+    return sum_.noise if sum_.noise is not None else sum_.reports * policy.sigma2
 
 
 def _estimated(chosen: PeriodSum, policy: Policy, minimum: int) -> CohortEstimate | TooFew:
     return estimate(
         chosen.totals,
         chosen.reports,
-        sigma2=policy.sigma2,
+        sigma2=_noise_in(chosen, policy) / max(1, chosen.reports),
         histograms=HISTOGRAMS,
         minimum=minimum,
     )
@@ -237,20 +256,27 @@ def _noise(result: CohortEstimate) -> NoiseAnswer:
     )
 
 
-def _budget(spending: Spending, policy: Policy) -> BudgetAnswer:
-    spent = spent_after(spending.most_reports, policy)
+def _budget(spending: Costs, policy: Policy) -> BudgetAnswer:
+    federated = policy.head is not None
     return BudgetAnswer(
-        unit="the person: everything in all their reports",
-        neighbouring="replace one person's reports by any others",
-        mechanism="discrete Gaussian noise, drawn on the person's own device",
+        unit="the person: everything in all their reports" + (" and rounds" if federated else ""),
+        neighbouring="replace one person's reports by any others"
+        + (", and leave their updates out" if federated else ""),
+        mechanism="discrete Gaussian noise, drawn on the person's own device"
+        + (" and, in sums, on others' devices" if federated else ""),
         people=spending.people,
+        used_up=spending.used_up,
         most_reports=spending.most_reports,
+        most_rounds=spending.most_rounds,
+        ledgers_agree=spending.ledgers.get(Standing.AGREES, 0),
+        ledgers_behind=spending.ledgers.get(Standing.BEHIND, 0),
+        ledgers_forked=spending.ledgers.get(Standing.FORKED, 0),
         rho_per_report=float(policy.rho_per_report),
-        rho_spent=spent.rho,
+        rho_spent=spending.spent.rho,
         rho_budget=float(policy.rho_budget),
         delta=policy.delta,
         epsilon_per_report=policy.epsilon_per_report,
-        epsilon_spent=spent.epsilon,
-        epsilon_spent_tight=spent.epsilon_pld,
+        epsilon_spent=spending.spent.epsilon,
+        epsilon_spent_tight=spending.spent.epsilon_pld,
         epsilon_budget=policy.epsilon_budget,
     )

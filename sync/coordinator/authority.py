@@ -13,7 +13,7 @@ said over them (`sync.identity`).
         study.json          name, host and ports
         ca.*, authority.key the two authorities
         coordinator.signing, coordinator.credential      what the coordinator signs rounds with
-        coordinator.*, rounds.*     its connections to the broker (`STAFF`)
+        coordinator.crt, coordinator.key                 its connection to the broker
         door.*              what the enrolment desk shows
         members.db          invites and members (`members`)
         broker/             what the broker's machine gets, and nothing else
@@ -35,6 +35,7 @@ from typing import Annotated, Final
 from pydantic import Field, StrictInt
 
 from edge_models.errors import ContractError
+from sync.agreement import SIGNATURE_FILE, sign_policy
 from sync.coordinator import broker_files
 from sync.coordinator.broker_files import BrokerSettings, mosquitto_acl, mosquitto_conf
 from sync.coordinator.certificates import LIFE, CertificateAuthority, Pair, door_certificate
@@ -51,42 +52,52 @@ from sync.identity import (
     parse_credential,
     public_key,
 )
-from sync.messages import StudyName, Version
+from sync.messages import Noise, StudyName, Version
 
 STUDY_FOLDER: Final = "study"
 BROKER_FOLDER: Final = "broker"
 MEMBERS_FILE: Final = "members.db"
-STAFF: Final = ("coordinator", "rounds")
-"""The coordinator's connections; each has a name, a certificate and rights of its own."""
+_COORDINATOR: Final = "coordinator"  # as the broker knows it
 
 _MOMENT: Final = timedelta(minutes=5)
 _STUDY_FILE: Final = "study.json"
 _AUTHORITY_KEY: Final = "authority.key"
 _SIGNING_KEY: Final = "coordinator.signing"
 _CREDENTIAL: Final = "coordinator.credential"
+_POLICY: Final = "policy.json"
 
 RandomBytes = Callable[[int], bytes]
 
 
 class StudyFile(Message):
-    """What `study init` was told: `host` of broker and desk, and their ports."""
+    """What `study init` was told: `host` of broker and desk, their ports, and where noise is added.
+
+    `noise`: "sum", inside a secure sum that is opened as a whole; or "local", by each device for
+    itself, in a study too small or too seldom together for sums.
+    """
 
     version: Version
     study: StudyName
     host: Annotated[str, Field(pattern=r"^[A-Za-z0-9:._-]{1,253}$")]
     broker_port: Annotated[StrictInt, Field(ge=1, le=65535)]
     desk_port: Annotated[StrictInt, Field(ge=1, le=65535)]
+    noise: Noise = "sum"
 
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A study's keys, read from its folder by `open_study`; `door` is the desk's fingerprint."""
+    """A study's keys, read from its folder by `open_study`; `door` is the desk's fingerprint.
+
+    `policy` is the file of the study's privacy policy, `policy_signature` its own over it.
+    """
 
     folder: Path
     about: StudyFile
     coordinator: Identity = field(repr=False)
     door: bytes
     ca: CertificateAuthority = field(repr=False)
+    policy: bytes = field(repr=False)
+    policy_signature: bytes = field(repr=False)
     _signing_key: bytes = field(repr=False)
 
     @property
@@ -104,9 +115,11 @@ class Authority:
         """Where invites and members are kept."""
         return self.folder / MEMBERS_FILE
 
-    def tls(self, name: str) -> Tls:
-        """How one of `STAFF` connects to the study's broker."""
-        return Tls(self.folder / "ca.crt", self.folder / f"{name}.crt", self.folder / f"{name}.key")
+    @property
+    def tls(self) -> Tls:
+        """How the coordinator connects to the study's broker: once at a time."""
+        certificate = self.folder / f"{_COORDINATOR}.crt"
+        return Tls(self.folder / "ca.crt", certificate, certificate.with_suffix(".key"))
 
     @contextmanager
     def in_the_name_of(self, pseudonym: str, now: datetime) -> Iterator[Tls]:
@@ -116,7 +129,7 @@ class Authority:
             StudyError: they can't be written.
         """
         with _explained(self.folder), TemporaryDirectory(dir=self.folder) as place:
-            _keep(Path(place), "end", self.ca.for_staff(pseudonym, now, _MOMENT))
+            _keep(Path(place), "end", self.ca.for_client(pseudonym, now, _MOMENT))
             yield Tls(self.folder / "ca.crt", Path(place) / "end.crt", Path(place) / "end.key")
 
     def door_context(self) -> ssl.SSLContext:
@@ -158,10 +171,15 @@ class Authority:
             _replace(self.broker_folder / broker_files.ACL_FILE, rules.encode())
 
 
-def found_study(state: Path, about: StudyFile, *, now: datetime, random_bytes: RandomBytes) -> Path:
+def found_study(
+    state: Path, about: StudyFile, policy: bytes, *, now: datetime, random_bytes: RandomBytes
+) -> Path:
     """Make a study's keys, certificates and broker files in `state`; returns their folder.
 
+    `policy` is the file of its privacy policy; the study signs it.
+
     Raises:
+        PolicyError: these bytes hold no policy that can be kept.
         StudyError: there is one already, or the folder can't be written.
     """
     folder = state / STUDY_FOLDER
@@ -177,7 +195,7 @@ def found_study(state: Path, about: StudyFile, *, now: datetime, random_bytes: R
             draft.mkdir(mode=0o700)
             (draft / BROKER_FOLDER).mkdir(mode=0o700)
             ca = CertificateAuthority.found(about.study, now)
-            _fill(draft, about, ca, now, random_bytes)
+            _fill(draft, about, policy, ca, now, random_bytes)
             _fill_broker(draft / BROKER_FOLDER, about, ca, now)
             draft.rename(folder)
         finally:
@@ -188,14 +206,14 @@ def found_study(state: Path, about: StudyFile, *, now: datetime, random_bytes: R
 def _fill(
     folder: Path,
     about: StudyFile,
+    policy: bytes,
     ca: CertificateAuthority,
     now: datetime,
     random_bytes: RandomBytes,
 ) -> None:
     _keep(folder, "ca", ca.pair)
     _keep(folder, "door", door_certificate(now))
-    for name in STAFF:
-        _keep(folder, name, ca.for_staff(name, now))
+    _keep(folder, _COORDINATOR, ca.for_client(_COORDINATOR, now, LIFE))
     authority_key, signing_key = random_bytes(KEY_BYTES), random_bytes(KEY_BYTES)
     credential = issue_credential(
         authority_key,
@@ -208,6 +226,9 @@ def _fill(
     _replace(folder / _AUTHORITY_KEY, authority_key)
     _replace(folder / _SIGNING_KEY, signing_key)
     _replace(folder / _CREDENTIAL, credential.to_bytes())
+    _replace(folder / _POLICY, policy)
+    signature = sign_policy(authority_key, study=about.study, policy=policy)
+    _replace(folder / SIGNATURE_FILE, signature)
     _replace(folder / _STUDY_FILE, encoded(about))
 
 
@@ -253,6 +274,8 @@ def open_study(state: Path) -> Authority:
             Identity((folder / _SIGNING_KEY).read_bytes(), credential),
             _kept(folder, "door").fingerprint,
             CertificateAuthority.read(_kept(folder, "ca")),
+            (folder / _POLICY).read_bytes(),
+            (folder / SIGNATURE_FILE).read_bytes(),
             (folder / _AUTHORITY_KEY).read_bytes(),
         )
 

@@ -119,6 +119,8 @@ class Desk:
             ca_certificate=authority.ca.der.hex(),
             credential=credential.to_bytes().hex(),
             coordinator=authority.coordinator.credential.to_bytes().hex(),
+            policy_signature=authority.policy_signature.hex(),
+            noise=authority.about.noise,
         )
         member = Member(
             request.pseudonym,

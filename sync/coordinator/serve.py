@@ -11,6 +11,7 @@ are up. Ctrl-C or SIGTERM ends it in order, with exit code 0.
 
 import argparse
 import re
+import secrets
 import sys
 import threading
 from contextlib import AbstractContextManager, ExitStack
@@ -25,12 +26,16 @@ from sync.coordinator.authority import has_study
 from sync.coordinator.estimate import DEFAULT_MINIMUM
 from sync.coordinator.founded import Founded, opened_study
 from sync.coordinator.intake import Intake
+from sync.coordinator.policy_file import policy_of
+from sync.coordinator.post import Post
+from sync.coordinator.post import Study as PostStudy
+from sync.coordinator.round_book import BOOK_FILE, open_round_book
 from sync.coordinator.service import Study, application, served
 from sync.coordinator.store import open_store
-from sync.endpoint import Tls
-from sync.errors import BrokerError, PolicyError, StudyError
+from sync.endpoint import Endpoint, Tls
+from sync.errors import BrokerError, StudyError
 from sync.messages import CELLS
-from sync.policy import Policy, parse_policy
+from sync.policy import Policy, parse_policy, policy_digest
 from sync.stopping import stopped_by_signals
 from sync.topics import all_reports
 from sync.transport import Subscription
@@ -70,13 +75,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 class _LiveFeed:
     """What the page says about where reports come from."""
 
-    subscription: Subscription
+    link: Subscription | Post
     name: str
 
     @property
     def connected(self) -> bool:
         """Whether reports can arrive right now."""
-        return self.subscription.connected
+        return self.link.connected
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -87,12 +92,14 @@ def run(arguments: argparse.Namespace) -> int:
         PageError: the page's port is taken.
         PolicyError: the policy can't be read, or the state belongs to another study.
         ReportStoreError: the state's folder or store can't be used.
+        RoundBookError: the rounds of a founded study can't be read or kept.
         StudyError: no study is named, or another was founded in the state's folder.
         MembersError: the study's members can't be read.
         DeskError: the enrolment desk's port is taken.
         BundleError: there is no --policy, and the shipped bundle is damaged.
     """
-    policy = _policy(arguments.policy)
+    policy_bytes = policy_of(arguments.policy)
+    policy = parse_policy(policy_bytes)
     state = arguments.state.expanduser()
     with ExitStack() as stack:
         stop = stack.enter_context(stopped_by_signals())
@@ -113,24 +120,34 @@ def run(arguments: argparse.Namespace) -> int:
             else None
         )
         host, port = arguments.broker if own is None else (own.host, own.port)
-        intake = Intake(name, policy, store)
-        client = f"sottovoce-coordinator-{name}"
-        if founded is not None:
-            intake = Intake(name, policy, store, founded.is_member)
-            client = "coordinator"  # the broker takes it from the certificate
-        subscription = stack.enter_context(
-            Subscription(
+        feed_name = f"{own.kind if own else 'external'} at {host}:{port}"
+        endpoint = Endpoint(host, port, _tls(arguments, founded))
+        feed: _LiveFeed
+        if founded is None:
+            intake = Intake(name, policy, store)
+            subscription = Subscription(
                 host,
                 port,
-                client,
+                f"sottovoce-coordinator-{name}",
                 all_reports(name),
                 lambda topic, payload: _take(intake, topic, payload),
-                tls=_tls(arguments, founded),
+                tls=endpoint.tls,
                 on_fault=_say,
             )
-        )
+            feed = _LiveFeed(stack.enter_context(subscription), feed_name)
+        else:
+            book = stack.enter_context(open_round_book(state / BOOK_FILE))
+            post = Post(
+                post_study(founded, policy, policy_digest(policy_bytes)),
+                endpoint,
+                book,
+                store,
+                client_id="coordinator",  # the broker takes it from the certificate
+                random_bytes=secrets.token_bytes,
+                on_fault=_say,
+            )
+            feed = _LiveFeed(stack.enter_context(post), feed_name)
         kind = own.kind if own else "external"
-        feed = _LiveFeed(subscription, f"{kind} at {host}:{port}")
         study = Study(name, policy, arguments.minimum)
         page_port = stack.enter_context(
             served(application(study, store, feed), arguments.port_page)
@@ -144,6 +161,19 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"Page:   {page} (Ctrl-C ends)", flush=True)
         _wait(stop, own, founded)
     return 0
+
+
+def post_study(founded: Founded, policy: Policy, digest: str) -> PostStudy:
+    """What the post has to know of a founded study."""
+    authority = founded.authority
+    return PostStudy(
+        authority.about.study,
+        policy,
+        digest,
+        authority.coordinator,
+        authority.public_key,
+        founded.is_member,
+    )
 
 
 def _take(intake: Intake, topic: str, payload: bytes) -> None:
@@ -174,21 +204,6 @@ def _say(fault: Explained) -> None:
     print(f"sottovoce coordinator: {fault}", file=sys.stderr, flush=True)
 
 
-def _policy(path: Path | None) -> Policy:
-    if path is None:
-        from edge_models.bundle import shipped_bundle  # here, for it brings the models' runtimes
-
-        return parse_policy(shipped_bundle().policy)
-    try:
-        with path.open("rb") as file:
-            return parse_policy(file.read(_LARGEST_POLICY_BYTES))
-    except OSError as fault:
-        raise PolicyError(
-            f"The policy '{path}' can't be read ({fault.strerror}).",
-            "Name a readable file, or leave --policy out to use the bundle's.",
-        ) from fault
-
-
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -212,7 +227,7 @@ def _name(said: str | None, founded: Founded | None) -> str:
 
 def _tls(arguments: argparse.Namespace, founded: Founded | None) -> Tls | None:
     if arguments.ca_file is None:
-        return None if founded is None else founded.authority.tls("coordinator")
+        return None if founded is None else founded.authority.tls
     return Tls(arguments.ca_file, arguments.certificate_file, arguments.key_file)
 
 

@@ -1,5 +1,7 @@
 """What the coordinator keeps: noised reports, one per person and period, and what it refused.
 
+The ledger of what each person's releases cost is in the same file (`sync.coordinator.ledger`).
+
 Rules upheld here: the first report of a person for a period wins, because a second draw of noise
 would wear the first one off; an identical retry is only counted; nothing is acknowledged that is
 not on disk (one transaction, synchronous); a store belongs to one study and one policy.
@@ -16,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
@@ -25,11 +28,29 @@ from sync.errors import PolicyError, SyncError
 from sync.messages import Report
 
 _APPLICATION_ID: Final = 0x50544F56  # marks the file as ours, so that no other is written into
-_SCHEMA_VERSION: Final = 1
+_SCHEMA_VERSION: Final = 2
+_BEFORE_THE_LEDGER: Final = 1
 _COUNT_TYPE: Final = "<i4"  # as messages.MOST_COUNT allows
+_LEDGER: Final = f"""
+PRAGMA user_version = {_SCHEMA_VERSION};
+CREATE TABLE rounds (
+    round TEXT PRIMARY KEY, purpose TEXT NOT NULL, rho TEXT NOT NULL,
+    squared_sensitivity INTEGER NOT NULL, scale INTEGER NOT NULL, sigma2 TEXT NOT NULL,
+    opened_at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE members (
+    pseudonym TEXT NOT NULL, round TEXT NOT NULL, PRIMARY KEY (pseudonym, round)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE sums (
+    period TEXT PRIMARY KEY, people INTEGER NOT NULL, totals TEXT NOT NULL, noise TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE heads (
+    pseudonym TEXT PRIMARY KEY, head BLOB NOT NULL, spent TEXT NOT NULL, standing TEXT NOT NULL,
+    seen_at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
 _SCHEMA: Final = f"""
 PRAGMA application_id = {_APPLICATION_ID};
-PRAGMA user_version = {_SCHEMA_VERSION};
 CREATE TABLE study (
     name TEXT NOT NULL, policy TEXT NOT NULL, cells INTEGER NOT NULL, created_at TEXT NOT NULL
 ) STRICT;
@@ -41,7 +62,10 @@ CREATE INDEX reports_of_person ON reports (pseudonym);
 CREATE TABLE tallies (
     reason TEXT PRIMARY KEY, count INTEGER NOT NULL, last_at TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+{_LEDGER}
 """
+Rows = sqlite3.Cursor
+"""What a transaction gives to read and write with."""
 
 
 class ReportStoreError(SyncError):
@@ -75,19 +99,16 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class PeriodSum:
-    """The cell-wise sum of a period's noised reports; `totals` has one entry a cell."""
+    """The cell-wise sum of a period's noised reports; `totals` has one entry a cell.
+
+    `noise` is the variance parameter of a cell's noise, in people squared, where the sum was opened
+    as one; None where each report brought its own.
+    """
 
     period: str
     reports: int
     totals: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Spending:
-    """Over all periods: how many people reported, and the most reports that any one sent."""
-
-    people: int
-    most_reports: int
+    noise: Fraction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +116,6 @@ class Snapshot:
     """What the store held at one moment; periods are oldest first."""
 
     sums: tuple[PeriodSum, ...]
-    spending: Spending
     tallies: tuple[Tally, ...]
 
 
@@ -121,7 +141,7 @@ class ReportStore:
         """
         counts = np.asarray(report.counts, dtype=_COUNT_TYPE).tobytes()
         key = (report.period, report.pseudonym)
-        with self._transaction(writes=True) as rows:
+        with self.transaction(writes=True) as rows:
             known = rows.execute(
                 "SELECT digest FROM reports WHERE period = ? AND pseudonym = ?", key
             ).fetchone()
@@ -135,7 +155,7 @@ class ReportStore:
             if outcome is Outcome.STORED:
                 rows.execute(
                     "INSERT INTO reports VALUES (?, ?, ?, ?, ?, ?)",
-                    (*key, report.bundle, digest, counts, self._clock().isoformat()),
+                    (*key, report.bundle, digest, counts, self.now()),
                 )
             self._tally(rows, outcome)
         return outcome
@@ -146,7 +166,7 @@ class ReportStore:
         Raises:
             ReportStoreError: the count could not be kept.
         """
-        with self._transaction(writes=True) as rows:
+        with self.transaction(writes=True) as rows:
             self._tally(rows, outcome)
         return outcome
 
@@ -156,8 +176,21 @@ class ReportStore:
         Raises:
             ReportStoreError: the store can't be read.
         """
-        with self._transaction(writes=False) as rows:
-            return Snapshot(self._sums(rows), _spending(rows), _tallies(rows))
+        with self.transaction(writes=False) as rows:
+            return Snapshot(self._sums(rows), _tallies(rows))
+
+    def keep_sum(self, opened: PeriodSum) -> None:
+        """Keep the opened sum of a period; it is shown instead of single reports of that period.
+
+        Raises:
+            ReportStoreError: it can't be kept.
+        """
+        with self.transaction(writes=True) as rows:
+            totals = " ".join(map(str, opened.totals))
+            rows.execute(
+                "INSERT OR REPLACE INTO sums VALUES (?, ?, ?, ?)",
+                (opened.period, opened.reports, totals, str(opened.noise)),
+            )
 
     def tallies(self) -> tuple[Tally, ...]:
         """What became of every message so far; outcomes that never happened are left out.
@@ -165,30 +198,44 @@ class ReportStore:
         Raises:
             ReportStoreError: the store can't be read.
         """
-        with self._transaction(writes=False) as rows:
+        with self.transaction(writes=False) as rows:
             return _tallies(rows)
 
-    def _sums(self, rows: sqlite3.Cursor) -> tuple[PeriodSum, ...]:
+    def _sums(self, rows: Rows) -> tuple[PeriodSum, ...]:
         by_period: dict[str, list[bytes]] = {}
         for period, counts in rows.execute("SELECT period, counts FROM reports ORDER BY period"):
             by_period.setdefault(period, []).append(counts)
-        return tuple(
-            PeriodSum(period, len(blobs), self._total(blobs)) for period, blobs in by_period.items()
-        )
+        sums = {
+            period: PeriodSum(period, len(blobs), self._total(blobs))
+            for period, blobs in by_period.items()
+        }
+        for period, people, totals, noise in rows.execute("SELECT * FROM sums"):
+            cells = tuple(int(total) for total in totals.split())
+            sums[period] = PeriodSum(period, people, cells, Fraction(noise))
+        return tuple(sums[period] for period in sorted(sums))
 
     def _total(self, blobs: list[bytes]) -> tuple[int, ...]:
         table = np.frombuffer(b"".join(blobs), dtype=_COUNT_TYPE).reshape(-1, self._cells)
         return tuple(int(total) for total in table.sum(axis=0, dtype=np.int64))
 
-    def _tally(self, rows: sqlite3.Cursor, outcome: Outcome) -> None:
+    def _tally(self, rows: Rows, outcome: Outcome) -> None:
         rows.execute(
             "INSERT INTO tallies VALUES (?, 1, ?) ON CONFLICT (reason) "
             "DO UPDATE SET count = count + 1, last_at = excluded.last_at",
-            (outcome.value, self._clock().isoformat()),
+            (outcome.value, self.now()),
         )
 
+    def now(self) -> str:
+        """This moment, as it is kept."""
+        return self._clock().isoformat()
+
     @contextmanager
-    def _transaction(self, *, writes: bool) -> Iterator[sqlite3.Cursor]:
+    def transaction(self, *, writes: bool) -> Iterator[Rows]:
+        """All of it, on disk at the end, or nothing of it.
+
+        Raises:
+            ReportStoreError: the store can't be read or written.
+        """
         with self._lock, _explained(self._path):
             rows = self._connection.cursor()
             rows.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
@@ -200,15 +247,7 @@ class ReportStore:
                     rows.execute("ROLLBACK")
 
 
-def _spending(rows: sqlite3.Cursor) -> Spending:
-    people, most = rows.execute(
-        "SELECT count(*), coalesce(max(sent), 0) FROM "
-        "(SELECT count(*) AS sent FROM reports GROUP BY pseudonym)"
-    ).fetchone()
-    return Spending(people, most)
-
-
-def _tallies(rows: sqlite3.Cursor) -> tuple[Tally, ...]:
+def _tallies(rows: Rows) -> tuple[Tally, ...]:
     return tuple(
         Tally(Outcome(reason), count, datetime.fromisoformat(last_at))
         for reason, count, last_at in rows.execute("SELECT reason, count, last_at FROM tallies")
@@ -243,7 +282,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, wanted: tuple[str, str,
     (ours,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if tables and (ours, version) != (_APPLICATION_ID, _SCHEMA_VERSION):
+    known = (_BEFORE_THE_LEDGER, _SCHEMA_VERSION)
+    if tables and (ours != _APPLICATION_ID or version not in known):
         raise ReportStoreError(
             f"'{path}' is not a report store of this version.",
             "Name another folder with --state, or use the version that made it.",
@@ -253,6 +293,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, wanted: tuple[str, str,
     if not tables:
         connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
         connection.execute("INSERT INTO study VALUES (?, ?, ?, ?)", wanted)
+    elif version == _BEFORE_THE_LEDGER:
+        connection.executescript(f"BEGIN IMMEDIATE; {_LEDGER} COMMIT;")
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise sqlite3.DatabaseError(verdict)

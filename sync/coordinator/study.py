@@ -24,6 +24,7 @@ from typing import Final
 from sync.coordinator.authority import Authority, StudyFile, found_study, open_study
 from sync.coordinator.desk import renew_revocations
 from sync.coordinator.members import Member, Members, open_members
+from sync.coordinator.policy_file import policy_of
 from sync.coordinator.qr_code import in_terminal, save_svg
 from sync.errors import StudyError
 from sync.invites import SECRET_BYTES, Invite
@@ -50,6 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     init.add_argument("--port-mqtt", type=_port, default=8883, help="of the broker (%(default)s)")
     init.add_argument("--port-desk", type=_port, default=8884, help="of the desk (%(default)s)")
+
+    init.add_argument(
+        "--noise", choices=("sum", "local"), default="sum", help="where it is added (%(default)s)"
+    )
+    init.add_argument("--policy", type=Path, help="privacy policy, JSON (default: the bundle's)")
 
     invite = actions.add_parser("invite", parents=[state], help="make one-time invites")
     invite.add_argument("--count", type=_count, default=1, help="how many (%(default)s)")
@@ -95,8 +101,10 @@ def _init(arguments: argparse.Namespace, state: Path, now: datetime) -> int:
         host=arguments.host,
         broker_port=arguments.port_mqtt,
         desk_port=arguments.port_desk,
+        noise=arguments.noise,
     )
-    folder = found_study(state, about, now=now, random_bytes=secrets.token_bytes)
+    policy = policy_of(arguments.policy)
+    folder = found_study(state, about, policy, now=now, random_bytes=secrets.token_bytes)
     print(f"The study '{about.study}' is in '{folder}'. Keep a copy: its keys can't be made again.")
     print(f"Its broker will be at {about.host}:{about.broker_port}, its desk at port "
           f"{about.desk_port}. Open both to the devices' network.")  # fmt: skip

@@ -19,7 +19,8 @@ from sync.messages import PolicyReference, StudyName, Version
 from sync.policy import Exact
 
 LEAST_COHORT: Final = 20
-"""K: no sum over fewer people is ever opened."""
+"""K: a device joins no round that might be opened over fewer people, unless its study's policy,
+which is signed, says another number."""
 MOST_MEMBERS: Final = 1 << 16
 MOST_NUMBERS: Final = 1 << 14
 STEPS: Final = ("advertise", "share", "mask", "confirm", "open")
@@ -51,7 +52,7 @@ class Terms(Message):
     purpose: Literal["report", "head", "canary"]
     subject: Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,64}$")]
     length: Annotated[StrictInt, Field(ge=1, le=MOST_NUMBERS)]
-    minimum: Annotated[StrictInt, Field(ge=LEAST_COHORT, le=MOST_MEMBERS)]
+    minimum: Annotated[StrictInt, Field(ge=3, le=MOST_MEMBERS)]
     policy: PolicyReference
     policy_digest: Digest
     rho: Exact

@@ -160,7 +160,14 @@ function privacy({ budget, policy }) {
   const meter = make("meter", "");
   Object.assign(meter, { min: 0, max: budget.rho_budget, value: budget.rho_spent });
   meter.setAttribute("aria-label", "Share of the privacy budget that is spent");
-  const most = plural(budget.most_reports, "report", "reports");
+  const rounds = budget.most_rounds ? ` and ${plural(budget.most_rounds, "round", "rounds")}` : "";
+  const most = plural(budget.most_reports, "report", "reports") + rounds;
+  const off = budget.ledgers_behind + budget.ledgers_forked;
+  const said = [
+    [budget.ledgers_agree, plural(budget.ledgers_agree, "agrees", "agree")],
+    [budget.ledgers_behind, `${plural(budget.ledgers_behind, "is", "are")} behind`],
+    [budget.ledgers_forked, `${plural(budget.ledgers_forked, "tells", "tell")} another story`],
+  ].filter(([count]) => count).map(([, words]) => words).join(", ");
   const pairs = [
     ["Unit", budget.unit],
     ["Neighbouring", budget.neighbouring],
@@ -168,9 +175,12 @@ function privacy({ budget, policy }) {
     ["δ", budget.delta.toExponential(0).replace("-", "−")],
     ["A report costs", `ρ ${budget.rho_per_report}, that is ε ${decimals(budget.epsilon_per_report)}`],
     ["Budget of the study", `ρ ${budget.rho_budget}, that is ε ${decimals(budget.epsilon_budget)}; `
-      + "then devices refuse to report"],
+      + "then devices refuse to release anything"],
     ["Tight figure", `ε ${decimals(budget.epsilon_spent_tight)} by privacy loss distribution: `
-      + "a tighter bound for the same reports"],
+      + "a tighter bound for the same releases"],
+    ...budget.used_up ? [["Used up", `${plural(budget.used_up, "person has", "people have")} spent the whole budget: `
+      + "their devices make no more reports"]] : [],
+    ...said ? [["Devices' own ledgers", said]] : [],
     ["Policy", policy],
   ];
   const list = make("dl", "pairs");
@@ -178,7 +188,11 @@ function privacy({ budget, policy }) {
   at("privacy").replaceChildren(
     make("p", "spent", make("b", "", `ε ${decimals(budget.epsilon_spent)}`),
       ` of ${decimals(budget.epsilon_budget)} by the person who spent most (${most}).`),
-    meter, list);
+    meter,
+    ...off ? [make("p", "notice loud", `${plural(off, "device has", "devices have")} a privacy ledger that lacks what `
+      + "this study has received: an older copy was put back, or a key is used twice. Such a device is told, and "
+      + "releases nothing more. Whoever is concerned can put the newest state back, or enrol anew.")] : [],
+    list);
 }
 
 function messages(answer) {

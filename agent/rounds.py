@@ -1,0 +1,219 @@
+"""This device's side of its study's rounds: what it hears is kept, and what it answers waits.
+
+Rules it upholds: a frame is in the store before it is acknowledged, so a restart in the middle of
+a round loses nothing; what a round asks for is the week's tally and nothing else, and only when the
+week is over; whatever breaks the protocol changes nothing and is told to the person.
+
+Place in the life of a report: study → line → **here** → store's outbox → line → study.
+"""
+
+import secrets
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from agent.errors import DamagedRecord
+from agent.home import Home
+from agent.reporter import LONGEST_GAP, Study, periods_due
+from agent.shelf import Kind as Kept
+from agent.store import Store
+from agent.tally import counts_of
+from edge_models.errors import Explained
+from sync.budget import Ledger
+from sync.errors import LedgerRefused, ProtocolError
+from sync.identity import Acquaintances
+from sync.inbox import Inbox
+from sync.ledger_head import parse_notice
+from sync.parcels import Kind, Parcel, parse_frame
+from sync.participation import Enrolled, Participation
+from sync.periods import period_end, period_start
+from sync.policy import Purpose, policy_digest
+from sync.secure_sum.terms import Terms
+
+_COORDINATOR: Final = "coordinator"
+_ALL: Final = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What `participation` keeps, in this device's store."""
+
+    store: Store
+    now: datetime
+
+    def ledger(self) -> Ledger:
+        """What has been spent; refuses where the ledger can't be trusted.
+
+        Raises:
+            LedgerRefused: the store is older than what was spent from it.
+        """
+        return self.store.book.check()
+
+    def part(self, round_id: str) -> bytes | None:
+        """What is kept of a round."""
+        return self.store.shelf.get(Kept.PART, round_id)
+
+    def parts(self) -> Iterable[tuple[str, bytes]]:
+        """Everything that is kept of rounds."""
+        return self.store.shelf.all(Kept.PART)
+
+    def keep_part(
+        self,
+        round_id: str,
+        part: bytes | None,
+        *,
+        sealed: Sequence[bytes] = (),
+        charged: Ledger | None = None,
+    ) -> None:
+        """Replace it, with what it says and costs, in one transaction."""
+        self.store.keep_part(round_id, part, self.now, sealed=sealed, charged=charged)
+
+
+@dataclass(frozen=True, slots=True)
+class Week:
+    """What this person has to add to a weekly report; `finish_current`: also of a running week."""
+
+    store: Store
+    study: Study
+    now: datetime
+    finish_current: bool
+
+    def is_willing(self, terms: Terms) -> bool:
+        """Whether the week is over, has records, and was not reported."""
+        return terms.purpose == Purpose.REPORT.value and terms.subject in periods_due(
+            self.store, self.now, finish_current=self.finish_current
+        )
+
+    def numbers(self, terms: Terms) -> tuple[int, ...]:
+        """The week as one-hot counts; a record that can't be read is missing from them."""
+        start, end = period_start(terms.subject), period_end(terms.subject)
+        damaged: list[DamagedRecord] = []
+        return counts_of(
+            self.store.windows(start, end, damaged.append),
+            self.store.gaps(start - LONGEST_GAP, end, damaged.append),
+            self.study.thresholds,
+            start,
+            end,
+        ).cells
+
+
+class Hearing:
+    """Hears the study: `receive` is what a line calls, on its own thread.
+
+    `on_kept` is told after something was kept that may have to be sent. `trouble` is the newest
+    thing that went wrong.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        on_kept: Callable[[], None],
+        finish_current: bool = False,
+    ) -> None:
+        if home.membership is None:
+            raise ProtocolError("Only a device that is enrolled takes part in rounds.")
+        self._home = home
+        self._enrolled = Enrolled(
+            home.membership.study,
+            home.membership.identity,
+            home.membership.authority,
+            home.study.policy,
+            policy_digest(home.bundle.policy),
+        )
+        self._clock = clock
+        self._on_kept = on_kept
+        self._lock = threading.Lock()
+        self._inbox = Inbox()
+        self.finish_current = finish_current
+        self.trouble: Explained | None = None
+        with home.open_store() as store:
+            self._acquaintances = Acquaintances(
+                self._enrolled.study,
+                self._enrolled.authority,
+                store.shelf.get(Kept.MET, _ALL) or b"",
+            )
+            for _, frame in store.shelf.all(Kept.FRAME):
+                self._inbox.receive(_COORDINATOR, frame, self._seconds())
+
+    def receive(self, _topic: str, payload: bytes) -> None:
+        """Take in a frame; kept, with all that follows from it, when this returns.
+
+        Raises:
+            StoreError: it can't be kept; leave it unacknowledged.
+        """
+        with self._lock, self._home.open_store() as store:
+            try:
+                heard = self._inbox.receive(_COORDINATOR, payload, self._seconds())
+            except ProtocolError as fault:
+                self.trouble = fault
+                return
+            if heard.keep:
+                store.shelf.put(Kept.FRAME, _frame_name(payload), payload)
+            if heard.parcel is None:
+                return
+            self._act(store, heard.parcel)
+            _drop_frames(store, heard.digest)
+            self._inbox.finish(_COORDINATOR, heard.digest, self._seconds())
+        self._on_kept()
+
+    def _act(self, store: Store, parcel: Parcel) -> None:
+        try:
+            if parcel.kind is Kind.NOTICE:
+                store.book.heed(
+                    parse_notice(
+                        parcel.content,
+                        study=self._enrolled.study,
+                        pseudonym=self._enrolled.identity.credential.name.hex(),
+                        authority=self._enrolled.authority,
+                        now=self._seconds(),
+                    )
+                )
+                return
+            before = self._acquaintances.to_bytes()
+            self._participation(store).hear(parcel, self._seconds())
+            after = self._acquaintances.to_bytes()
+            if after != before:
+                store.shelf.put(Kept.MET, _ALL, after)
+        except (ProtocolError, LedgerRefused) as fault:
+            self.trouble = fault
+
+    def forget(self) -> None:
+        """Drop what was kept of rounds that were over long ago.
+
+        Raises:
+            StoreError: the store can't be written.
+        """
+        with self._lock, self._home.open_store() as store:
+            self._participation(store).forget(self._seconds())
+            for _, digest in self._inbox.expire(self._seconds()):
+                _drop_frames(store, digest)
+
+    def _participation(self, store: Store) -> Participation:
+        now = self._clock()
+        return Participation(
+            self._enrolled,
+            self._acquaintances,
+            Notes(store, now),
+            self._home.seal,
+            Week(store, self._home.study, now, self.finish_current),
+            secrets.token_bytes,
+            secrets.randbelow,
+        )
+
+    def _seconds(self) -> int:
+        return int(self._clock().timestamp())
+
+
+def _frame_name(payload: bytes) -> str:
+    frame = parse_frame(payload)
+    return f"{frame.digest.hex()}/{frame.index}"
+
+
+def _drop_frames(store: Store, digest: bytes) -> None:
+    for name, _ in store.shelf.all(Kept.FRAME):
+        if name.startswith(digest.hex()):
+            store.shelf.drop(Kept.FRAME, name)

@@ -1,0 +1,226 @@
+"""The coordinator's connection: passes on what devices say, and says what rounds and ledgers ask.
+
+Rules upheld here: one connection hears reports, steps of rounds and ledgers' heads; what arrives is
+kept by its receiver before it is acknowledged; what is said is said by a thread of its own, again
+after a fault; what makes no sense is counted and acknowledged, because it would come again for
+ever. An opened sum is written into the record of costs before anybody can read it.
+
+In the life of a round: between the broker and `rounds`.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+
+from edge_models.errors import Explained
+from sync.coordinator.accounting import Release
+from sync.coordinator.announce import Announcement, Podium, announcements
+from sync.coordinator.drafts import draft_of
+from sync.coordinator.intake import Intake
+from sync.coordinator.ledger import judge, keep_round
+from sync.coordinator.round_book import RoundBook, Wish
+from sync.coordinator.rounds import Letter, Rounds
+from sync.coordinator.store import PeriodSum, ReportStore
+from sync.endpoint import Endpoint
+from sync.errors import BrokerError, PolicyError, ProtocolError
+from sync.identity import Identity
+from sync.inbox import Inbox
+from sync.ledger_head import Standing, parse_head, sign_notice
+from sync.parcels import Kind, Parcel
+from sync.policy import Policy, Purpose
+from sync.retry import say_in_log
+from sync.secure_sum.server import Failed, Opened
+from sync.secure_sum.terms import Terms
+from sync.shared_noise import NEIGHBOURS, noise_for, squared_sensitivity, unscaled
+from sync.topics import AllTopic, DownTopic, all_reports, all_up, parse_up_topic
+from sync.wire import Session
+
+_LOOK_EVERY_S: Final = 0.2
+_WAITS_S: Final = 7 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Whose rounds these are: name, policy with its file's digest, and who speaks for it."""
+
+    name: str
+    policy: Policy
+    policy_digest: str
+    coordinator: Identity
+    authority: bytes
+    is_member: Callable[[str], bool]
+
+
+class Post:
+    """A context manager: inside, it is connected or tries to be, and rounds go on."""
+
+    def __init__(
+        self,
+        study: Study,
+        endpoint: Endpoint,
+        book: RoundBook,
+        store: ReportStore,
+        *,
+        client_id: str,
+        random_bytes: Callable[[int], bytes],
+        clock: Callable[[], float] = time.time,
+        on_fault: Callable[[Explained], None] = say_in_log,
+    ) -> None:
+        self._study = study
+        self._book = book
+        self._store = store
+        self._clock = clock
+        self._on_fault = on_fault
+        self._intake = Intake(study.name, study.policy, store, study.is_member)
+        self._inbox = Inbox()
+        self._waiting: deque[tuple[Announcement, ...]] = deque()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="rounds", daemon=True)
+        self.rounds = Rounds(
+            book,
+            study.coordinator,
+            study.authority,
+            random_bytes=random_bytes,
+            on_end=self._keep_result,
+        )
+        self._podium = Podium(
+            Session(
+                endpoint,
+                client_id,
+                (all_reports(study.name), all_up(study.name)),
+                self._hear,
+                on_fault=on_fault,
+                must_connect=True,
+            )
+        )
+
+    @property
+    def connected(self) -> bool:
+        """Whether anything can arrive right now."""
+        return self._podium.connected
+
+    def __enter__(self) -> Self:
+        self._podium.__enter__()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._podium.__exit__()
+
+    # Hearing: on the connection's thread, which must not send.
+
+    def _hear(self, topic: str, payload: bytes) -> None:
+        try:
+            address = parse_up_topic(topic)
+        except ProtocolError:
+            self._intake.receive(topic, payload)  # its outcome is counted in the store
+            return
+        if not self._study.is_member(address.pseudonym):
+            return
+        now = self._clock()
+        try:
+            heard = self._inbox.receive(address.pseudonym, payload, now)
+            if heard.parcel is None:
+                return
+            self._act(address.pseudonym, heard.parcel, int(now))
+            self._inbox.finish(address.pseudonym, heard.digest, now)
+        except ProtocolError as fault:
+            self._on_fault(fault)
+
+    def _act(self, pseudonym: str, parcel: Parcel, now: int) -> None:
+        match parcel.kind:
+            case Kind.ROUND:
+                self.rounds.receive(bytes.fromhex(pseudonym), parcel.content, now)
+            case Kind.STATUS:
+                head = parse_head(parcel.content)
+                if (head.study, head.pseudonym) != (self._study.name, pseudonym):
+                    raise ProtocolError("A device speaks of another's ledger.")
+                judged = judge(self._store, self._study.policy, head)
+                if judged.standing is not Standing.AGREES:
+                    notice = sign_notice(judged.known, self._study.coordinator).to_bytes()
+                    topic = DownTopic(self._study.name, pseudonym)
+                    self._waiting.append(announcements(Parcel(Kind.NOTICE, notice), topic))
+            case _:
+                raise ProtocolError("A device said what only a coordinator says.")
+
+    # Speaking: on a thread of its own.
+
+    def _run(self) -> None:
+        while not self._stop.wait(_LOOK_EVERY_S):
+            try:
+                for wish in self._book.take_wishes():
+                    self._begin(wish)
+                for letter in self.rounds.due(int(self._clock())):
+                    self._waiting.append(self._addressed(letter))
+                self._say()
+            except Explained as fault:
+                self._on_fault(fault)
+
+    def _begin(self, wish: Wish) -> None:
+        now = int(self._clock())
+        try:
+            draft = draft_of(
+                Purpose(wish.purpose),
+                wish.subject,
+                study=self._study.name,
+                policy=self._study.policy,
+                policy_digest=self._study.policy_digest,
+                now=now,
+                step_s=max(1, round(60 * wish.minutes)),
+            )
+            self.rounds.start(draft, now)
+        except (PolicyError, ValueError) as fault:
+            self._on_fault(
+                PolicyError(f"A round that was asked for can't be had: {fault}.", "Ask anew.")
+            )
+
+    def _addressed(self, letter: Letter) -> tuple[Announcement, ...]:
+        study = self._study.name
+        topic = AllTopic(study) if letter.name is None else DownTopic(study, letter.name.hex())
+        kind = Kind.SIGNED_TERMS if letter.is_terms else Kind.ROUND
+        return announcements(Parcel(kind, letter.payload), topic)
+
+    def _say(self) -> None:
+        """What waits, in order; what the broker did not take waits on."""
+        while self._waiting and not self._stop.is_set():
+            try:
+                self._podium.send(*self._waiting[0], expiry_s=_WAITS_S)
+            except BrokerError as fault:
+                self._on_fault(fault)
+                return
+            self._waiting.popleft()
+
+    def _keep_result(self, terms: Terms, result: Opened | Failed) -> None:
+        if not isinstance(result, Opened):
+            return
+        apart = squared_sensitivity(terms.squared_clip, NEIGHBOURS[terms.purpose])
+        noise = noise_for(
+            squared_sensitivity=apart,
+            rho=terms.rho,
+            scale=terms.scale,
+            length=terms.length,
+            minimum=terms.minimum,
+            cohort=result.joined,
+        )
+        purpose = Purpose(terms.purpose)
+        release = Release(purpose, terms.rho, apart, noise.honest * noise.share_sigma2, terms.scale)
+        members = [name.hex() for name in result.members]
+        keep_round(self._store, terms.round, release, members)
+        if purpose is Purpose.REPORT:
+            people = len(members)
+            totals = np.rint(unscaled(result.total, terms.scale)).astype(np.int64)
+            self._store.keep_sum(
+                PeriodSum(
+                    terms.subject,
+                    people,
+                    tuple(int(total) for total in totals),
+                    noise.sum_sigma2(people),
+                )
+            )

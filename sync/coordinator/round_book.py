@@ -1,0 +1,280 @@
+"""Keeps the coordinator's rounds on disk: their terms, every message that counted, every closing.
+
+Rules upheld here: what has been acknowledged is on disk; messages and closings are kept in the
+order in which they counted, so that a round can be played again after a restart and goes on as if
+nothing had happened; a round ends once, and its secrets are forgotten when it has.
+
+In the life of a round: between `rounds`, which decides, and the disk.
+"""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from sync.errors import SyncError
+
+BOOK_FILE: Final = "rounds.db"
+"""In the coordinator's state folder."""
+_APPLICATION_ID: Final = 0x53565244  # "SVRD"
+_SCHEMA_VERSION: Final = 1
+_SCHEMA: Final = f"""
+CREATE TABLE rounds (
+    round TEXT PRIMARY KEY, terms BLOB NOT NULL, seed BLOB NOT NULL, state TEXT NOT NULL,
+    started_at INTEGER NOT NULL, ended_at INTEGER, joined INTEGER NOT NULL DEFAULT 0,
+    members INTEGER NOT NULL DEFAULT 0, total BLOB, why TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE TABLE said (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, round TEXT NOT NULL, name BLOB, payload BLOB
+) STRICT;
+CREATE INDEX said_by_round ON said (round, number);
+CREATE TABLE wishes (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, purpose TEXT NOT NULL, subject TEXT NOT NULL,
+    minutes REAL NOT NULL
+) STRICT;
+PRAGMA application_id = {_APPLICATION_ID};
+PRAGMA user_version = {_SCHEMA_VERSION};
+"""
+
+
+class RoundBookError(SyncError):
+    """The world: rounds can't be kept."""
+
+
+class State(StrEnum):
+    """Where a round is."""
+
+    RUNNING = "running"
+    OPENED = "opened"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A round as it is kept. `total` holds N little-endian uint32, empty until it is opened."""
+
+    round: str
+    terms: bytes
+    seed: bytes = field(repr=False)
+    state: State
+    started_at: int
+    ended_at: int | None
+    joined: int
+    members: int
+    total: bytes
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A message that counted; `name` and `payload` are None where a step was closed."""
+
+    name: bytes | None
+    payload: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A round that somebody at the command line wants: its steps take `minutes` each."""
+
+    purpose: str
+    subject: str
+    minutes: float
+
+
+class RoundBook:
+    """One process's connection; any thread, one at a time. Made by `open_round_book`."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+        self._lock = threading.RLock()
+
+    def begin(self, round_id: str, terms: bytes, seed: bytes, now: int) -> None:
+        """Keep a new round, before anybody hears of it.
+
+        Raises:
+            RoundBookError: the disk is full or failing.
+        """
+        with self._transaction() as rows:
+            rows.execute(
+                "INSERT INTO rounds (round, terms, seed, state, started_at) VALUES (?, ?, ?, ?, ?)",
+                (round_id, terms, seed, State.RUNNING.value, now),
+            )
+
+    def keep(self, round_id: str, name: bytes | None, payload: bytes | None) -> None:
+        """Keep a message that counted, or (None, None) that a step was closed.
+
+        Raises:
+            RoundBookError: the disk is full or failing.
+        """
+        with self._transaction() as rows:
+            rows.execute(
+                "INSERT INTO said (round, name, payload) VALUES (?, ?, ?)",
+                (round_id, name, payload),
+            )
+
+    def end(
+        self,
+        round_id: str,
+        state: State,
+        now: int,
+        *,
+        joined: int,
+        members: int,
+        total: bytes,
+        why: str,
+    ) -> None:
+        """Keep how a round ended, and forget what was said in it.
+
+        Raises:
+            RoundBookError: the disk is full or failing.
+        """
+        with self._transaction() as rows:
+            rows.execute(
+                "UPDATE rounds SET state = ?, ended_at = ?, joined = ?, members = ?, total = ?, "
+                "why = ?, seed = x'' WHERE round = ? AND state = ?",
+                (state.value, now, joined, members, total, why, round_id, State.RUNNING.value),
+            )
+            rows.execute("DELETE FROM said WHERE round = ?", (round_id,))
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Every round, the oldest first.
+
+        Raises:
+            RoundBookError: the book can't be read.
+        """
+        with self._transaction() as rows:
+            found = rows.execute(
+                "SELECT round, terms, seed, state, started_at, ended_at, joined, members, "
+                "coalesce(total, x''), why FROM rounds ORDER BY started_at, round"
+            ).fetchall()
+        return tuple(
+            Entry(round_id, terms, seed, State(state), *rest)
+            for round_id, terms, seed, state, *rest in found
+        )
+
+    def said(self, round_id: str) -> Iterator[Said]:
+        """What counted in a round, in order.
+
+        Raises:
+            RoundBookError: the book can't be read.
+        """
+        with self._transaction() as rows:
+            found = rows.execute(
+                "SELECT name, payload FROM said WHERE round = ? ORDER BY number", (round_id,)
+            ).fetchall()
+        return (Said(*row) for row in found)
+
+    def closings(self, round_id: str) -> int:
+        """How many steps of a running round have been closed.
+
+        Raises:
+            RoundBookError: the book can't be read.
+        """
+        with self._transaction() as rows:
+            (found,) = rows.execute(
+                "SELECT count(*) FROM said WHERE round = ? AND name IS NULL", (round_id,)
+            ).fetchone()
+        return int(found)
+
+    def wish(self, wish: Wish) -> None:
+        """Ask the running coordinator for a round.
+
+        Raises:
+            RoundBookError: the disk is full or failing.
+        """
+        with self._transaction() as rows:
+            rows.execute(
+                "INSERT INTO wishes (purpose, subject, minutes) VALUES (?, ?, ?)",
+                (wish.purpose, wish.subject, wish.minutes),
+            )
+
+    def take_wishes(self) -> tuple[Wish, ...]:
+        """The rounds that are wanted; each is given out once.
+
+        Raises:
+            RoundBookError: the disk is full or failing.
+        """
+        with self._transaction() as rows:
+            found = rows.execute(
+                "SELECT purpose, subject, minutes FROM wishes ORDER BY number"
+            ).fetchall()
+            if found:
+                rows.execute("DELETE FROM wishes")
+        return tuple(Wish(*row) for row in found)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Cursor]:
+        with self._lock, _explained(self._path):
+            rows = self._connection.cursor()
+            rows.execute("BEGIN IMMEDIATE")
+            try:
+                yield rows
+                rows.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:
+                    rows.execute("ROLLBACK")
+
+
+@contextmanager
+def open_round_book(path: Path) -> Iterator[RoundBook]:
+    """Open the rounds at `path`, or begin them; closed when the context ends.
+
+    Raises:
+        RoundBookError: the file is damaged, not ours, or its folder can't be written.
+    """
+    with _explained(path):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        with _explained(path):
+            _prepare(connection, path)
+        yield RoundBook(connection, path)
+    finally:
+        connection.close()
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("PRAGMA busy_timeout = 10000")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("BEGIN IMMEDIATE")
+    (ours,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if not tables:
+        for statement in _SCHEMA.strip().split(";\n"):
+            connection.execute(statement)
+    elif (ours, version) != (_APPLICATION_ID, _SCHEMA_VERSION):
+        connection.execute("ROLLBACK")
+        raise RoundBookError(
+            f"'{path}' does not hold the rounds of this version.",
+            "Name another folder with --state, or use the version that made it.",
+        )
+    connection.execute("COMMIT")
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the file system say into a cause and a remedy."""
+    try:
+        yield
+    except OSError as fault:
+        raise RoundBookError(
+            f"The rounds in '{path}' can't be opened ({fault.strerror}).",
+            "Name a folder that you may write to with --state.",
+        ) from fault
+    except sqlite3.Error as fault:
+        raise RoundBookError(
+            f"The rounds in '{path}' can't be kept or read ({fault}).",
+            "Free some space, or put the file back from a backup; devices say again what was not "
+            "acknowledged.",
+        ) from fault
