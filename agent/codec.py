@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from agent.errors import DamagedRecord
 from agent.frames import GapReason, Sensor
-from agent.records import GapRecord, WindowRecord
+from agent.records import GAD7_ITEMS, PHQ8_ITEMS, CheckIn, GapRecord, WindowRecord
 from edge_models.assessment import Abstention, Assessment, Scores
 from edge_models.errors import ContractError, Explained
 from sync.budget import Spend
@@ -30,6 +30,7 @@ Floats = npt.NDArray[np.float32]
 
 _WINDOW: Final = 1
 _GAP: Final = 1
+_CHECK_IN: Final = 1
 _SPEND: Final = 2
 _SPEND_UNCHAINED: Final = 1  # of a report, before there was a chain
 _OUTGOING: Final = 1
@@ -143,6 +144,28 @@ def decode_gap(raw: bytes) -> GapRecord:
     record = GapRecord(started_at, duration_s, sensor, reason, rest.text())
     rest.must_be_empty()
     return record
+
+
+def encode_check_in(record: CheckIn) -> bytes:
+    """A check-in's answers as bytes."""
+    answers = bytes((*record.phq8, *record.gad7))
+    return struct.pack("<B", _CHECK_IN) + _moment(record.started_at) + answers
+
+
+def decode_check_in(raw: bytes) -> CheckIn:
+    """A check-in's answers.
+
+    Raises:
+        DamagedRecord: the bytes hold none.
+    """
+    rest = _Rest(raw, _CHECK_IN)
+    started_at = rest.moment()
+    phq8, gad7 = tuple(rest.take(PHQ8_ITEMS)), tuple(rest.take(GAD7_ITEMS))
+    rest.must_be_empty()
+    try:
+        return CheckIn(started_at, phq8, gad7)
+    except ContractError:  # an answer that nobody can give
+        _unreadable()
 
 
 def encode_spend(spend: Spend, digest: bytes) -> bytes:

@@ -99,6 +99,12 @@ class Courier:
         self._thread.join()
         self._held.close()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits to be sent."""
+        with self._home.open_store() as store:
+            return not store.outbox()
+
     def _open_line(self, member: "Membership") -> None:
         from agent.rounds import Hearing  # what rounds need, paho and TLS: only for a member
         from sync.endpoint import Endpoint

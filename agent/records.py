@@ -1,10 +1,11 @@
-"""What the device remembers of a window or a gap: features and scores, never sound or pictures.
+"""What the device remembers: features, scores, gaps and answers, never sound or pictures.
 
 These are the values that `store` encrypts, `tally` counts and the person's page shows.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,10 @@ import numpy.typing as npt
 from agent.frames import GapReason, Sensor
 from edge_models.assessment import Assessment
 from edge_models.errors import ContractError
+
+PHQ8_ITEMS: Final = 8
+GAD7_ITEMS: Final = 7
+MOST_PER_ITEM: Final = 3
 
 
 def _must_be_utc(moment: datetime) -> None:
@@ -55,3 +60,29 @@ class GapRecord:
 
     def __post_init__(self) -> None:
         _must_be_utc(self.started_at)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckIn:
+    """The answers, 0 to 3 each, to the eight items of the PHQ-8 and the seven of the GAD-7."""
+
+    started_at: datetime
+    phq8: tuple[int, ...]
+    gad7: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        _must_be_utc(self.started_at)
+        if len(self.phq8) != PHQ8_ITEMS or len(self.gad7) != GAD7_ITEMS:
+            raise ContractError("A check-in answers eight items and seven.")
+        if not all(type(one) is int and 0 <= one <= MOST_PER_ITEM for one in self.phq8 + self.gad7):
+            raise ContractError("An item is answered 0, 1, 2 or 3.")
+
+    @property
+    def phq8_sum(self) -> int:
+        """0 to 24."""
+        return sum(self.phq8)
+
+    @property
+    def gad7_sum(self) -> int:
+        """0 to 21."""
+        return sum(self.gad7)

@@ -20,12 +20,15 @@ from typing import Final, Literal, Self
 
 from agent.errors import StoreError
 
-SCHEMA: Final = 1
-Table = Literal["windows", "gaps", "spends", "outbox", "pseudonyms"]
+SCHEMA: Final = 3
+_KNOWN: Final = (1, 2, SCHEMA)  # earlier forms lack tables, which are added
+Table = Literal["windows", "gaps", "spends", "outbox", "pseudonyms", "answers"]
 Row = tuple[int, int, bytes]
 """Number, day and sealed record."""
 
-TABLES: Final[tuple[Table, ...]] = ("windows", "gaps", "spends", "outbox", "pseudonyms")
+TABLES: Final[tuple[Table, ...]] = (
+    "windows", "gaps", "spends", "outbox", "pseudonyms", "answers",
+)  # fmt: skip
 _APPLICATION: Final = 0x53565354  # "SVST"
 _PATIENCE_S: Final = 10.0
 _PAUSE_S: Final = 0.01
@@ -70,7 +73,7 @@ class Rows:
             raise StoreError(
                 f"'{self._path}' is not a store of sottovoce.", "Choose another state folder."
             )
-        if version != SCHEMA:
+        if version not in _KNOWN:
             raise StoreError(
                 f"The store '{self._path}' was written by another version (form {version}).",
                 "Install that version again; nothing in the store was changed.",
@@ -81,11 +84,7 @@ class Rows:
         """Make the tables, inside a transaction; False when another process was first."""
         if not self._look():
             return False
-        for table in TABLES:
-            self.connection.execute(
-                f"CREATE TABLE {table} (number INTEGER PRIMARY KEY AUTOINCREMENT, "
-                "day INTEGER NOT NULL, sealed BLOB NOT NULL) STRICT"
-            )
+        self._make_tables()
         for table in ("windows", "gaps"):
             self.connection.execute(f"CREATE INDEX {table}_by_day ON {table} (day)")
         self.connection.execute(
@@ -94,6 +93,27 @@ class Rows:
         self.connection.execute(f"PRAGMA application_id = {_APPLICATION}")
         self.connection.execute(f"PRAGMA user_version = {SCHEMA}")
         return True
+
+    def add_tables(self) -> None:
+        """Give a store of an earlier form the tables that it lacks; its records stay as they are.
+
+        Raises:
+            StoreError: the disk fails, or another process holds the store.
+        """
+        with self._explained():
+            (version,) = self.connection.execute("PRAGMA user_version").fetchone()
+        if version == SCHEMA:
+            return
+        with self.transaction():
+            self._make_tables()
+            self.connection.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    def _make_tables(self) -> None:
+        for table in TABLES:
+            self.connection.execute(
+                f"CREATE TABLE IF NOT EXISTS {table} (number INTEGER PRIMARY KEY AUTOINCREMENT, "
+                "day INTEGER NOT NULL, sealed BLOB NOT NULL) STRICT"
+            )
 
     def keep_log(self) -> None:
         """Turn the write-ahead log on; it stays on for good.

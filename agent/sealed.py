@@ -15,6 +15,7 @@ _NAMES: Final[dict[Table, str]] = {
     "spends": "spend of the privacy budget",
     "outbox": "report",
     "pseudonyms": "pseudonym",
+    "answers": "questionnaire",
 }
 
 

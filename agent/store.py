@@ -22,10 +22,12 @@ from agent.book import Book
 from agent.cipher import Cipher
 from agent.codec import (
     Outgoing,
+    decode_check_in,
     decode_gap,
     decode_outgoing,
     decode_single,
     decode_window,
+    encode_check_in,
     encode_gap,
     encode_outgoing,
     encode_single,
@@ -33,14 +35,14 @@ from agent.codec import (
 )
 from agent.errors import DamagedRecord, KeyMismatch, StoreError
 from agent.keys import Purpose, sub_key
-from agent.records import GapRecord, WindowRecord
+from agent.records import CheckIn, GapRecord, WindowRecord
 from agent.rows import Rows, Table
 from agent.sealed import Sealed, named
 from agent.shelf import Kind, Shelf
 from sync.budget import Ledger
 from sync.messages import new_pseudonym
 
-Record = TypeVar("Record", WindowRecord, GapRecord)
+Record = TypeVar("Record", WindowRecord, GapRecord, CheckIn)
 OnDamage = Callable[[DamagedRecord], None]
 RandomBytes = Callable[[int], bytes]
 
@@ -79,6 +81,7 @@ class Store:
             if self._rows.is_new:
                 self._begin()
             self._know_the_key(path)
+            self._rows.add_tables()
             self._rows.keep_log()
         except (StoreError, KeyMismatch):
             self.close()
@@ -130,6 +133,17 @@ class Store:
         with self._rows.transaction():
             self._sealed.add("gaps", self._day(record.started_at), encode_gap(record))
 
+    def add_check_in(self, record: CheckIn) -> None:
+        """Keep the answers of a check-in; raises as `add_window`."""
+        with self._rows.transaction():
+            self._sealed.add("answers", self._day(record.started_at), encode_check_in(record))
+
+    def check_ins(
+        self, since: datetime, until: datetime, on_damage: OnDamage | None = None
+    ) -> Iterator[CheckIn]:
+        """The check-ins of [since, until), as they came; otherwise as `windows`."""
+        return self._read("answers", decode_check_in, since, until, on_damage)
+
     def windows(
         self, since: datetime, until: datetime, on_damage: OnDamage | None = None
     ) -> Iterator[WindowRecord]:
@@ -176,7 +190,7 @@ class Store:
         return baseline if of_bundle == bundle else None
 
     def forget_before(self, moment: datetime) -> int:
-        """Overwrite the windows and gaps of the days before this one; returns how many.
+        """Overwrite windows, gaps and answers of the days before this one; returns how many.
 
         What was sent, and the ledger, stay for good. (A flash disk may keep old copies of its
         own; they are ciphertext.)
@@ -186,7 +200,7 @@ class Store:
         """
         day = self._day(moment)
         with self._rows.transaction() as rows:
-            gone = rows.delete_before("windows", day) + rows.delete_before("gaps", day)
+            gone = sum(rows.delete_before(table, day) for table in ("windows", "gaps", "answers"))
         if gone:
             self._rows.shrink()
         return gone

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+import numpy as np
+
 from edge_models.acoustic import AcousticFrontEnd
 from edge_models.baseline import Population
 from edge_models.errors import BundleError
+from edge_models.frame import Frame
 from edge_models.golden import Agreement, parse_golden
 from edge_models.golden_sound import golden_summary
 from edge_models.head import Head, parse_head
@@ -80,6 +83,12 @@ class Bundle:
         return (
             TfliteGraph(self._files[file]) if chosen == "tflite" else OnnxGraph(self._files[file])
         )
+
+    @property
+    def frame(self) -> Frame:
+        """Where embeddings lie, as the public golden vectors say: what heads are trained in."""
+        golden = parse_golden(self._files["golden.json"], self.population, self.head)
+        return Frame.of(np.asarray([vector.embedding for vector in golden.vectors], np.float64))
 
     def check(self) -> Agreement:
         """Run golden sound and vectors, the body in both runtimes, and compare with their answers.

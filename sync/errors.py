@@ -16,6 +16,7 @@
         ├── InviteRefused           the study: it does not take this invite, and says why
         ├── StudyError              the setting: a study's own files (its keys, its options)
         ├── MembersError            the world: members can't be kept (coordinator/members)
+        ├── StrategyError           the setting: a Flower strategy that can't be used
         ├── UnknownPeriod           the page's reader: no such week (coordinator/answers)
         ├── PageError               the setting: the page can't be served (coordinator/service)
         └── ReportStoreError        the world: reports can't be kept (coordinator/store)
@@ -80,3 +81,7 @@ class InviteRefused(SyncError):
 
 class StudyError(SyncError):
     """A study's own files are missing, readable by others, damaged, or there already."""
+
+
+class StrategyError(SyncError):
+    """A Flower strategy, or its environment, that can't be used as a server optimiser."""

@@ -74,6 +74,7 @@ class Wire:
         self._stop = threading.Event()
         self._changed = threading.Condition()  # guards what follows
         self._waiting: deque[_Outgoing] = deque()
+        self._answers = 0
         self._connected = False
         self._was_connected = False
         self._fault: Explained | None = None
@@ -122,7 +123,7 @@ class Wire:
         After `BrokerError` they may or may not have arrived: send the same again.
 
         Raises:
-            BrokerError: the broker was silent for `timeout_s`, or refuses; or this is closed.
+            BrokerError: no answer to anything for `timeout_s`, or a refusal; or this is closed.
             ContractError: called by `on_message`, which the answer would wait for.
         """
         if threading.current_thread() is self._thread:
@@ -140,20 +141,20 @@ class Wire:
                     message.withdrawn = True
 
     def _await(self, batch: list[_Outgoing]) -> None:
-        """Wait for each answer, as long as answers come."""
+        """Wait for each answer, as long as answers come to whatever is sent."""
         session = self._session
         for message in batch:
-            self._changed.wait_for(
-                lambda m=message: m.answered or self._wake is None,  # type: ignore[misc]
-                session.timeout_s,
-            )
+            while not message.answered:
+                if self._wake is None:
+                    raise self._closed()
+                before = self._answers
+                if not self._changed.wait_for(
+                    lambda seen=before: self._answers != seen or self._wake is None,  # type: ignore[misc]
+                    session.timeout_s,
+                ):
+                    raise session.endpoint.silent("did not take a message") from self._fault
             if message.refusal:
                 raise session.endpoint.refuses_message(message.refusal)
-            if self._wake is None and not message.answered:
-                raise self._closed()
-            if not message.answered:
-                fault = self._fault if isinstance(self._fault, BrokerError) else None
-                raise session.endpoint.silent("did not take a message") from fault
 
     def _closed(self) -> BrokerError:
         return BrokerError(
@@ -218,6 +219,7 @@ class Wire:
                 raise
         with self._changed:
             self._connected = self._was_connected = True
+            self._fault = None
             self._changed.notify_all()
         return link
 
@@ -235,6 +237,7 @@ class Wire:
             for mid, reason in link.answers.items():
                 message = self._in_flight.pop(mid, None)
                 if message is not None:
+                    self._answers += 1
                     message.answered = True
                     message.refusal = reason.getName() if reason.is_failure else ""
             link.answers.clear()

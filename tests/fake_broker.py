@@ -69,6 +69,16 @@ class Peer:
         tail = b"\0" if self.level == 5 else b""
         self.connection.sendall(bytes([0x90, 3 + len(tail)]) + body[:2] + tail + bytes([reason]))
 
+    def says(self, topic: str, *payloads: bytes) -> None:
+        """Send PUBLISH at QoS 1 for each (short) payload, all in one piece."""
+        head = struct.pack("!H", len(topic)) + topic.encode()
+        sent = b""
+        for mid, payload in enumerate(payloads, start=1):
+            body = head + struct.pack("!H", mid) + b"\0" * (self.level == 5) + payload
+            assert len(body) < 128
+            sent += bytes([0x32, len(body)]) + body
+        self.connection.sendall(sent)
+
     def stays(self) -> None:
         """Read on, answering nothing, until the client leaves."""
         while self.connection.recv(4096):

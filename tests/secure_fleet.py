@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from sync.errors import ProtocolError
 from sync.identity import (
     COORDINATOR,
     Acquaintances,
@@ -20,7 +21,7 @@ from sync.identity import (
 from sync.secure_sum.device import Ended, Member, Ready, hear, join, masked
 from sync.secure_sum.masks import Vector
 from sync.secure_sum.saved import restored, saved
-from sync.secure_sum.server import Gathering
+from sync.secure_sum.server import Gathering, Letter
 from sync.secure_sum.terms import Terms
 from sync.secure_sum.wire import Step
 
@@ -28,6 +29,7 @@ STUDY = "spring"
 NOW = 1_795_000_000
 FOR_GOOD = NOW + 10**8
 SEED = bytes(range(32))
+MEMBERS_SAY = (Step.ADVERT, Step.SHARES, Step.MASKED, Step.CONFIRM, Step.OPENING)
 
 
 def seeded_bytes(seed: int) -> Callable[[int], bytes]:
@@ -99,6 +101,9 @@ class Fleet:
     values: dict[bytes, Vector] = field(default_factory=dict)
     members: dict[bytes, Member] = field(default_factory=dict)
     identities: dict[bytes, Identity] = field(default_factory=dict)
+    protests: dict[bytes, str] = field(default_factory=dict)  # what was no message to a member
+    said: dict[Step, dict[bytes, bytes]] = field(default_factory=dict)  # by the members
+    told: dict[Step, dict[bytes, bytes]] = field(default_factory=dict)  # at the step's end
 
     def __post_init__(self) -> None:
         self.coordinator = coordinator_identity()
@@ -115,15 +120,20 @@ class Fleet:
 
     def adverts(self) -> dict[bytes, bytes]:
         said = {}
-        for number, (name, identity) in enumerate(self.identities.items()):
+        for name, identity in self.identities.items():
             self.members[name], said[name] = join(
                 self.terms,
                 identity,
                 self.coordinator.credential,
-                random_bytes=seeded_bytes(number),
+                random_bytes=self.random_bytes(name + b"joins"),
                 least_cohort=self.terms.minimum,
             )
         return said
+
+    def random_bytes(self, what: bytes) -> Callable[[int], bytes]:
+        """Other bytes for each round and purpose; the same in every run."""
+        seed = hashlib.sha256(self.terms.digest + what).digest()
+        return seeded_bytes(int.from_bytes(seed, "big"))
 
     def deliver(self, said: dict[bytes, bytes]) -> None:
         for name, payload in said.items():
@@ -133,14 +143,18 @@ class Fleet:
         """What the members say to these letters; a `Ready` one masks its values at once."""
         said = {}
         for name, payload in letters:
-            member, answer = hear(
-                self.members[name],
-                payload,
-                self.identities[name],
-                acquaintances=self.acquaintances,
-                now=NOW,
-                random_bytes=seeded_bytes(int.from_bytes(name[:4], "big")),
-            )
+            try:
+                member, answer = hear(
+                    self.members[name],
+                    payload,
+                    self.identities[name],
+                    acquaintances=self.acquaintances,
+                    now=NOW,
+                    random_bytes=self.random_bytes(name + b"hears"),
+                )
+            except ProtocolError as refused:
+                self.protests[name] = refused.cause
+                continue
             if isinstance(member, Ready):
                 member, answer = masked(member, self.values[name], self.identities[name])
             self.members[name] = restored(saved(member)) if self.restart else member
@@ -148,16 +162,30 @@ class Fleet:
                 said[name] = answer
         return said
 
-    def run(self, dies: dict[Step, set[bytes]] | None = None) -> None:
-        """The whole round; whoever dies at a step says nothing from then on."""
+    def run(
+        self,
+        dies: dict[Step, set[bytes]] | None = None,
+        *,
+        members_say: Callable[[Step, dict[bytes, bytes]], None] = lambda step, said: None,
+        coordinator_says: Callable[[Step, list[Letter]], None] = lambda step, letters: None,
+    ) -> None:
+        """The whole round; whoever dies at a step says nothing from then on.
+
+        The two hooks may change what is said, in place, before it is delivered.
+        """
         dies = dies or {}
         gone: set[bytes] = set()
         said = self.adverts()
-        for step in (Step.ADVERT, Step.SHARES, Step.MASKED, Step.CONFIRM, Step.OPENING):
+        for step in MEMBERS_SAY:
             gone |= dies.get(step, set())
-            self.deliver({name: payload for name, payload in said.items() if name not in gone})
-            letters = self.gathering.close_step()
-            said = self.answers([letter for letter in letters if letter[0] not in gone])
+            said = {name: payload for name, payload in said.items() if name not in gone}
+            members_say(step, said)
+            self.said[step] = said
+            self.deliver(said)
+            letters = [letter for letter in self.gathering.close_step() if letter[0] not in gone]
+            coordinator_says(step, letters)
+            self.told[step] = dict(letters)
+            said = self.answers(letters)
 
     def sum_of(self, names: tuple[bytes, ...]) -> Vector:
         total = np.zeros(self.terms.length, dtype=np.uint32)

@@ -53,6 +53,8 @@ ONE_PLACE = {
         "sync.secure_sum.channel",
         "sync.secure_sum.masks",
     },
+    # federated learning: a strategy in an environment of its own
+    "flwr": {"sync.coordinator.flower_child"},
     # accounting
     "dp_accounting": {"sync.coordinator.accounting"},
 }

@@ -125,7 +125,7 @@ def test_a_store_of_before_the_ledger_opens_with_all_that_it_held(tmp_path: Path
     with opened(path) as store:
         reports(store, PEOPLE[0], "2026-W46")
     with sqlite3.connect(path) as rows:
-        for table in ("rounds", "members", "heads"):
+        for table in ("rounds", "members", "heads", "sums"):
             rows.execute(f"DROP TABLE {table}")
         rows.execute("PRAGMA user_version = 1")
     rows.close()

@@ -105,17 +105,17 @@ def test_a_megabyte_through_a_broker_killed_half_way_arrives_once(tmp_path: Path
 def test_a_megabyte_through_links_that_drop_arrives_once(broker: Broker) -> None:
     collecting, parcel, chance = Collecting(), of_round(MEGABYTE), random.Random("drops")
     limits = [MEGABYTE, *(chance.randrange(40_000, 200_000) for _ in range(5))]
+    with coordinator(broker, unheard, must_connect=True):
+        pass  # the session exists: what is sent waits for it
     with (
         CutLink(broker.port, limits) as up,
         CutLink(broker.port, [1000, *(chance.randrange(100, 160) for _ in range(4))]) as down,
         coordinator(down, collecting),
         device(up, unheard) as line,
     ):
-        with coordinator(broker, unheard, must_connect=True):
-            pass  # the session exists: what is sent waits for it
         line.send(*release_protocol(parcel, UP))
         assert collecting.wait_parcels(1)
-        assert up.cuts == 5 and down.cuts >= 2
+        assert up.cuts == 5 and down.cuts >= 1
     assert collecting.parcels == [(PERSON, parcel)] and not collecting.rows
 
 
@@ -179,6 +179,42 @@ def test_never_more_than_twenty_are_on_their_way() -> None:
     assert seen == [20]
     sent = [(frame.topic, frame.payload) for frame in frames]
     assert fake.published == sent[:20] + sent
+
+
+def test_what_waits_behind_others_has_the_patience_that_they_have() -> None:
+    """Each answer takes a while: all of them longer than the broker may take for one."""
+    frames = [released(week) for week in range(1, 41)]
+
+    def act(peer: Peer) -> None:
+        peer.greeted()
+        for _ in range(len(frames) + 1):
+            time.sleep(0.03)
+            peer.took()
+        peer.stays()
+
+    with FakeBroker(lambda peer: peer.greeted(), act) as fake:
+        session = Session(Endpoint(fake.host, fake.port), PERSON, (), unheard, timeout_s=0.5)
+        with Line(session) as line:
+            crowd = threading.Thread(target=line.send, args=frames)
+            crowd.start()
+            while not fake.published:
+                time.sleep(0.01)
+            line.send(released(41))
+            crowd.join()
+    assert len(fake.published) == len(frames) + 1
+
+
+def test_two_devices_with_one_identity_take_turns_and_lose_nothing(broker: Broker) -> None:
+    collecting, parcels = Collecting(), [of_round(), of_round()]
+    with (
+        coordinator(broker, collecting, must_connect=True),
+        device(broker, unheard) as one,
+        device(broker, unheard) as other,
+    ):
+        one.send(*release_protocol(parcels[0], UP))
+        other.send(*release_protocol(parcels[1], UP))
+        assert collecting.wait_parcels(2)
+    assert {parcel.digest for _, parcel in collecting.parcels} == {p.digest for p in parcels}
 
 
 def test_a_broker_that_refuses_a_message_says_why() -> None:

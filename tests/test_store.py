@@ -230,8 +230,8 @@ def test_a_file_that_is_no_store_is_named_with_a_remedy(tmp_path: Path, content:
 
 def test_a_store_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     opened(tmp_path).close()
-    altered(tmp_path / "store.db", "PRAGMA user_version=2")
-    with pytest.raises(StoreError, match="form 2"):
+    altered(tmp_path / "store.db", "PRAGMA user_version=4")
+    with pytest.raises(StoreError, match="form 4"):
         opened(tmp_path)
 
 

@@ -11,18 +11,21 @@ how much room it leaves, and is never above it.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache, reduce
 from typing import Any, Final
 
+from dp_accounting import dp_event
 from dp_accounting.pld import privacy_loss_distribution
+from dp_accounting.rdp import rdp_privacy_accountant
 
 from sync.policy import Policy, Purpose, epsilon, squared_sensitivity
 from sync.shared_noise import SharedNoise
 
 _GRID: Final = 1e-4  # of privacy loss; rounded up, so the figure stays an upper bound
+_ORDERS: Final = tuple(1.0 + 2.0 ** (place / 8) for place in range(-48, 96))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +113,45 @@ def _losses(release: Release, count: int) -> Any:
         sigma, sensitivity=apart, value_discretization_interval=_GRID
     )
     return vector.self_compose(count)
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """What several rounds cost a person, at one delta: `rho` and three epsilons above the truth.
+
+    `epsilon` is the device's closed form; `epsilon_rdp` the accountant's from the same zCDP, for
+    which the discrete noise is proved; `epsilon_pld` the accountant's for continuous Gaussian
+    noise of the same rho, which the discrete one resembles. They fall in this order.
+    """
+
+    rho: Fraction
+    epsilon: float
+    epsilon_rdp: float
+    epsilon_pld: float
+
+
+def composed(prices: Iterable[Fraction], delta: float) -> Composed:
+    """The cost of rounds of these prices (zCDP each), every one of which the person was part of.
+
+    No sampling is claimed: whoever is asked for a round is in it, so prices only add.
+
+    Raises:
+        PolicyError: delta is not between 0 and 1, or a price is negative.
+    Source: Bun, Steinke 2016, Lemma 1.7 and Proposition 1.3; Canonne, Kamath, Steinke 2020,
+    Proposition 12 (Renyi to epsilon); Gaussian noise composes into one Gaussian of the summed rho.
+    """
+    rho = sum(prices, Fraction(0))
+    closed = epsilon(rho, delta)
+    if not rho:
+        return Composed(rho, closed, 0.0, 0.0)
+    accountant = rdp_privacy_accountant.RdpAccountant(_ORDERS)
+    accountant.compose(dp_event.ZCDpEvent(float(rho)))
+    gaussian = privacy_loss_distribution.from_gaussian_mechanism(
+        1.0 / math.sqrt(2.0 * float(rho)), value_discretization_interval=_GRID
+    )
+    return Composed(
+        rho,
+        closed,
+        float(accountant.get_epsilon(delta)),
+        float(gaussian.get_epsilon_for_delta(delta)),
+    )
