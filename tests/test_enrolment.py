@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.errors import SettingError
-from agent.membership import Pending
+from agent.membership import IdentityFolder, Pending
 from edge_models.errors import Explained
 from sync import enrolment
 from sync.coordinator.desk import Desk, opened_desk
@@ -171,6 +171,31 @@ def test_a_lost_answer_does_not_stand_in_the_way_of_another_invite(
         with pytest.raises(ProtocolError):
             world.enrol("device")
     assert world.enrol("device").pseudonym == world.founded.members.members()[0].pseudonym
+
+
+@pytest.mark.parametrize("dies_at", range(1, 5))
+def test_a_device_that_dies_in_any_write_enrols_with_the_same_invite(
+    world: World, monkeypatch: pytest.MonkeyPatch, dies_at: int
+) -> None:
+    class Died(Exception):
+        pass
+
+    invite, writes, real = world.invite(), 0, IdentityFolder._write
+
+    def write(folder: IdentityFolder, name: str, content: bytes) -> None:
+        nonlocal writes
+        writes += 1  # pending, certificate, CA, membership
+        if writes == dies_at:
+            raise Died
+        real(folder, name, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(IdentityFolder, "_write", write)
+        with pytest.raises(Died):
+            world.enrol("device", invite)
+    assert world.identity("device").membership() is None
+    member = world.enrol("device", invite)
+    assert [known.pseudonym for known in world.founded.members.members()] == [member.pseudonym]
 
 
 # Expired.

@@ -65,7 +65,7 @@ class Scene:
         heard: list[str] = []
         with self.listening(tls, [*topics, ENDS]) as lines:
             said()
-            assert self.publishes(self.rounds, ENDS)
+            assert self.publishes(self.coordinator, ENDS)
             for line in lines:
                 if line == ENDS:
                     return heard
@@ -96,11 +96,7 @@ class Scene:
 
     @property
     def coordinator(self) -> Tls:
-        return self.world.authority.tls("coordinator")
-
-    @property
-    def rounds(self) -> Tls:
-        return self.world.authority.tls("rounds")
+        return self.world.authority.tls
 
     def told(self) -> None:
         """Have the broker know of revocations, as `sottovoce coordinator` does."""
@@ -140,9 +136,9 @@ def test_the_deployed_files_are_those_of_a_founded_study() -> None:
 
 @needs_mosquitto
 def test_a_device_publishes_under_its_own_name_and_the_coordinator_hears(scene: Scene) -> None:
-    for kind, reader in (("report", scene.coordinator), ("up", scene.rounds)):
+    for kind in ("report", "up"):
         topic = f"{ROOT}/{kind}/{scene.one.pseudonym}"
-        with scene.listening(reader, [f"{ROOT}/{kind}/+"]) as lines:
+        with scene.listening(scene.coordinator, [f"{ROOT}/{kind}/+"]) as lines:
             assert scene.publishes(scene.one.tls, topic)
             assert any(line == topic for line in lines)
 
@@ -174,7 +170,7 @@ def test_a_device_reads_what_is_said_to_it_and_to_all_and_nothing_else(scene: Sc
 
         def said() -> None:
             for who in (mine, others):
-                assert scene.publishes(scene.rounds, f"{ROOT}/down/{who}")
+                assert scene.publishes(scene.coordinator, f"{ROOT}/down/{who}")
             assert scene.publishes(scene.two.tls, f"{ROOT}/report/{others}")
             assert scene.publishes(scene.two.tls, f"{ROOT}/up/{others}")
 
@@ -184,13 +180,11 @@ def test_a_device_reads_what_is_said_to_it_and_to_all_and_nothing_else(scene: Sc
 
 
 @needs_mosquitto
-def test_the_coordinators_names_have_no_more_than_they_need(scene: Scene) -> None:
+def test_the_coordinator_cannot_speak_for_a_device(scene: Scene) -> None:
     who = scene.one.pseudonym
-    for tls in (scene.coordinator, scene.rounds):
-        assert not scene.publishes(tls, f"{ROOT}/report/{who}")
-        assert not scene.publishes(tls, f"{ROOT}/up/{who}")
-    assert not scene.publishes(scene.coordinator, f"{ROOT}/down/{who}")
-    assert not scene.publishes(scene.coordinator, f"{ROOT}/all")
+    assert not scene.publishes(scene.coordinator, f"{ROOT}/report/{who}")
+    assert not scene.publishes(scene.coordinator, f"{ROOT}/up/{who}")
+    assert scene.publishes(scene.coordinator, f"{ROOT}/down/{who}")
 
 
 @needs_mosquitto
@@ -204,7 +198,7 @@ def test_a_user_name_or_client_id_of_another_gives_nothing(scene: Scene) -> None
 @needs_mosquitto
 def test_nobody_ends_the_session_of_another_by_its_client_id(scene: Scene) -> None:
     def said() -> None:
-        for name in (scene.two.pseudonym, "rounds", "coordinator"):
+        for name in (scene.two.pseudonym, "coordinator"):
             assert scene.publishes(scene.one.tls, f"{ROOT}/up/{scene.one.pseudonym}", "-i", name)
 
     # Were the listener thrown out by its name, it would end without hearing the last word.
@@ -219,7 +213,7 @@ def test_nobody_enters_without_a_certificate_of_the_study(scene: Scene, tmp_path
     assert not scene.publishes(no_certificate, topic)
     with founded_study(tmp_path, "north") as other:  # the same names, another CA
         theirs = other.enrol("one")
-        for tls in (theirs.tls, other.authority.tls("rounds")):
+        for tls in (theirs.tls, other.authority.tls):
             assert not scene.publishes(
                 dataclasses.replace(tls, ca_file=scene.one.tls.ca_file), topic
             )
@@ -242,7 +236,7 @@ def test_a_revoked_device_is_out_its_open_session_falls_silent_and_ends(scene: S
     up, down = (f"{ROOT}/{way}/{three.pseudonym}" for way in ("up", "down"))
     assert scene.publishes(three.tls, up)
     with scene.listening(three.tls, [down, ENDS], 3) as lines:
-        assert scene.publishes(scene.rounds, down)
+        assert scene.publishes(scene.coordinator, down)
         assert any(line == down for line in lines)
         for gone in (three, five):
             now = int(scene.world.clock().timestamp())
@@ -251,7 +245,7 @@ def test_a_revoked_device_is_out_its_open_session_falls_silent_and_ends(scene: S
         # Asked with the other's certificate: one's own would take the open session over.
         assert until(lambda: not scene.publishes(five.tls, f"{ROOT}/up/{five.pseudonym}"))
         for topic in (down, ENDS):
-            assert scene.publishes(scene.rounds, topic)
+            assert scene.publishes(scene.coordinator, topic)
         assert scene.publishes(scene.one.tls, f"{ROOT}/up/{scene.one.pseudonym}")
         assert not scene.publishes(three.tls, up)
         scene.world.founded.tell(scene.broker)  # the next look

@@ -22,6 +22,7 @@ from sync.broker import mosquitto_path
 from sync.coordinator import study
 from sync.coordinator.authority import open_study
 from sync.coordinator.certificates import CertificateAuthority, Pair
+from sync.coordinator.desk import renew_revocations
 from sync.coordinator.intake import Intake
 from sync.coordinator.store import Outcome, open_store
 from sync.errors import InviteRefused, ProtocolError, Revoked, StudyError
@@ -183,6 +184,17 @@ def test_reports_of_no_member_are_refused_and_counted(tmp_path: Path) -> None:
         intake = Intake("north", POLICY, store, world.founded.is_member)
         stranger = released_by(1)
         assert intake.receive(stranger.topic, stranger.payload) is Outcome.NO_MEMBER
+
+
+def test_broker_lists_that_vanish_are_told_and_made_again(tmp_path: Path) -> None:
+    with founded_study(tmp_path) as world:
+        lists = [world.authority.broker_folder / n for n in ("revoked.crl", "mosquitto.acl")]
+        for path in lists:
+            path.unlink()
+        with pytest.raises(StudyError, match="Start the coordinator again"):
+            world.founded._lists()
+        renew_revocations(world.authority, world.founded.members, world.clock())
+        assert all(path.exists() for path in lists)
 
 
 def test_another_studys_revocation_list_is_not_taken_for_ours(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ said over them (`sync.identity`).
         study.json          name, host and ports
         ca.*, authority.key the two authorities
         coordinator.signing, coordinator.credential      what the coordinator signs rounds with
-        coordinator.*, rounds.*     its connections to the broker (`STAFF`)
+        coordinator.crt, coordinator.key                 its connection to the broker
         door.*              what the enrolment desk shows
         members.db          invites and members (`members`)
         broker/             what the broker's machine gets, and nothing else
@@ -57,8 +57,7 @@ from sync.messages import Noise, StudyName, Version
 STUDY_FOLDER: Final = "study"
 BROKER_FOLDER: Final = "broker"
 MEMBERS_FILE: Final = "members.db"
-STAFF: Final = ("coordinator", "rounds")
-"""The coordinator's connections; each has a name, a certificate and rights of its own."""
+_COORDINATOR: Final = "coordinator"  # as the broker knows it
 
 _MOMENT: Final = timedelta(minutes=5)
 _STUDY_FILE: Final = "study.json"
@@ -116,9 +115,11 @@ class Authority:
         """Where invites and members are kept."""
         return self.folder / MEMBERS_FILE
 
-    def tls(self, name: str) -> Tls:
-        """How one of `STAFF` connects to the study's broker."""
-        return Tls(self.folder / "ca.crt", self.folder / f"{name}.crt", self.folder / f"{name}.key")
+    @property
+    def tls(self) -> Tls:
+        """How the coordinator connects to the study's broker: once at a time."""
+        certificate = self.folder / f"{_COORDINATOR}.crt"
+        return Tls(self.folder / "ca.crt", certificate, certificate.with_suffix(".key"))
 
     @contextmanager
     def in_the_name_of(self, pseudonym: str, now: datetime) -> Iterator[Tls]:
@@ -128,7 +129,7 @@ class Authority:
             StudyError: they can't be written.
         """
         with _explained(self.folder), TemporaryDirectory(dir=self.folder) as place:
-            _keep(Path(place), "end", self.ca.for_staff(pseudonym, now, _MOMENT))
+            _keep(Path(place), "end", self.ca.for_client(pseudonym, now, _MOMENT))
             yield Tls(self.folder / "ca.crt", Path(place) / "end.crt", Path(place) / "end.key")
 
     def door_context(self) -> ssl.SSLContext:
@@ -212,8 +213,7 @@ def _fill(
 ) -> None:
     _keep(folder, "ca", ca.pair)
     _keep(folder, "door", door_certificate(now))
-    for name in STAFF:
-        _keep(folder, name, ca.for_staff(name, now))
+    _keep(folder, _COORDINATOR, ca.for_client(_COORDINATOR, now, LIFE))
     authority_key, signing_key = random_bytes(KEY_BYTES), random_bytes(KEY_BYTES)
     credential = issue_credential(
         authority_key,

@@ -35,8 +35,8 @@ crlfile {folder}/revoked.crl
 
 # A device is who its certificate says: the certificate's common name becomes the user name, and
 # the access list gives each user its own topics only. It becomes the client id, too, or a member
-# could end another's session by its name. For a device the common name is its pseudonym; the
-# coordinator has one name for each of its connections.
+# could end another's session by its name. For a device the common name is its pseudonym; for the
+# coordinator it is "coordinator". So each has one connection at a time.
 require_certificate true
 use_identity_as_username true
 use_username_as_clientid true
@@ -71,12 +71,10 @@ _ACL: Final = """\
 # refused. Topics: sync/topics.py. `sottovoce study init` writes this file for a study; by hand,
 # replace STUDY by the study's name:  sed -i 's/STUDY/my-study/' mosquitto.acl
 
-# The coordinator reads every report of its study, and publishes none.
+# The coordinator reads every report of its study, hears each device, and speaks to each and to all.
+# It can't publish a report, nor in a device's name.
 user coordinator
 topic read sottovoce/v1/STUDY/report/+
-
-# Its rounds speak to each device and to all, and hear each.
-user rounds
 topic read sottovoce/v1/STUDY/up/+
 topic write sottovoce/v1/STUDY/down/+
 topic write sottovoce/v1/STUDY/all

@@ -101,8 +101,8 @@ class CertificateAuthority:
         key = ec.generate_private_key(ec.SECP256R1())
         return _pair(self._issued("broker", key.public_key(), now, LIFE, _SERVER, hosts), key)
 
-    def for_staff(self, name: str, now: datetime, life: timedelta = LIFE) -> Pair:
-        """A client certificate for one of the coordinator's own connections."""
+    def for_client(self, name: str, now: datetime, life: timedelta) -> Pair:
+        """A client certificate for a connection of the coordinator's own."""
         key = ec.generate_private_key(ec.SECP256R1())
         return _pair(self._issued(name, key.public_key(), now, life, _CLIENT), key)
 

@@ -21,7 +21,7 @@ from sync.coordinator.authority import Authority, open_study
 from sync.coordinator.broker_files import ACL_FILE, CRL_FILE, BrokerSettings, mosquitto_conf
 from sync.coordinator.desk import Desk, opened_desk, renew_revocations
 from sync.coordinator.members import Members, open_members
-from sync.errors import BrokerError
+from sync.errors import BrokerError, StudyError
 from sync.retry import say_in_log
 from sync.topics import report_topic
 from sync.transport import Subscription
@@ -116,7 +116,13 @@ class Founded:
 
     def _lists(self) -> tuple[int, ...]:
         folder = self.authority.broker_folder
-        return tuple((folder / name).stat().st_mtime_ns for name in (CRL_FILE, ACL_FILE))
+        try:
+            return tuple((folder / name).stat().st_mtime_ns for name in (CRL_FILE, ACL_FILE))
+        except OSError as fault:
+            raise StudyError(
+                f"The broker's lists in '{folder}' can't be looked at ({fault.strerror}).",
+                "Start the coordinator again: it makes them anew.",
+            ) from fault
 
 
 @contextmanager

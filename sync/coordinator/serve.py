@@ -243,7 +243,7 @@ def _name(said: str | None, founded: Founded | None) -> str:
 
 def _tls(arguments: argparse.Namespace, founded: Founded | None) -> Tls | None:
     if arguments.ca_file is None:
-        return None if founded is None else founded.authority.tls("coordinator")
+        return None if founded is None else founded.authority.tls
     return Tls(arguments.ca_file, arguments.certificate_file, arguments.key_file)
 
 
