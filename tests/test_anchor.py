@@ -11,7 +11,9 @@ import pytest
 
 from agent.anchor import Anchor, Mark
 from agent.codec import Outgoing
+from agent.config import Settings
 from agent.errors import StoreError
+from agent.home import open_home
 from agent.keys import Purpose, sub_key
 from agent.reporter import Study, prepare_reports, send_outbox
 from agent.store import ANCHOR_FOLDER
@@ -308,6 +310,14 @@ def test_what_the_study_has_seen_stops_a_device_that_does_not_know_it_for_good(
         assert refusal is not None and "holds 1" in refusal.cause and refusal.remedy
         with pytest.raises(LedgerRefused):
             store.commit_release(b"a second draw", Ledger.of(SPENDS[:2]), NOW)
+
+
+def test_the_anchor_lies_where_the_settings_say(tmp_path: Path) -> None:
+    settings = Settings(state=str(tmp_path / "state"), anchor=str(tmp_path / "elsewhere"))
+    with open_home(settings, {}).open_store() as store:
+        store.commit_release(b"report", Ledger.of(SPENDS[:1]), NOW)
+    assert (tmp_path / "elsewhere" / "ledger").exists()
+    assert not (tmp_path / "state" / ANCHOR_FOLDER).exists()
 
 
 def test_two_connections_never_move_the_anchor_backward(tmp_path: Path) -> None:

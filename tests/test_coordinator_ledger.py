@@ -100,6 +100,15 @@ def test_costs_are_those_of_the_person_who_spent_most(store: ReportStore) -> Non
     assert 0 < known.spent.epsilon_pld <= known.spent.epsilon
 
 
+def test_whoever_can_pay_for_no_more_is_counted_by_record_and_by_word(store: ReportStore) -> None:
+    reports(store, PEOPLE[0], *(f"2026-W{week}" for week in range(10, 22)))  # twelve: all of it
+    reports(store, PEOPLE[1], *(f"2026-W{week}" for week in range(10, 21)))
+    for person, rounds in ((PEOPLE[1], 111), (PEOPLE[2], 110), (PEOPLE[3], 120), (PEOPLE[4], 1)):
+        judge(store, POLICY, said(person, *range(rounds)))  # 110 leave exactly one report's price
+    known = costs(store, POLICY)
+    assert (known.people, known.used_up) == (2, 3)
+
+
 def test_a_round_is_counted_once_and_survives_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "reports.db"
     for _ in range(2):

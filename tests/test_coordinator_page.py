@@ -352,8 +352,10 @@ def test_the_browser_says_that_a_devices_ledger_is_behind(site: Site, seen: Seen
     for number in range(24):
         judge(site.store, POLICY, said_by(number, *range(10)))
     judge(site.store, POLICY, said_by(7, 1))
+    judge(site.store, POLICY, said_by(8, *range(120)))
     seen.page.goto(site.address)
     seen.page.get_by_text("1 device has a privacy ledger that lacks").wait_for()
+    assert seen.page.get_by_text("1 person has spent the whole budget").is_visible()
     assert seen.page.get_by_text("23 agree, 1 is behind").is_visible()
 
 

@@ -75,6 +75,7 @@ class RefusalAnswer(_Answer):
 class BudgetAnswer(_Answer):
     """The privacy spent so far by the person who spent most, and the study's bound.
 
+    `used_up`: how many people can pay for no more reports.
     `ledgers_agree`, `ledgers_behind`, `ledgers_forked`: how many devices' own ledgers stand so.
     """
 
@@ -82,6 +83,7 @@ class BudgetAnswer(_Answer):
     neighbouring: str
     mechanism: str
     people: int
+    used_up: int
     most_reports: int
     most_rounds: int
     ledgers_agree: int
@@ -254,6 +256,7 @@ def _budget(spending: Costs, policy: Policy) -> BudgetAnswer:
         mechanism="discrete Gaussian noise, drawn on the person's own device"
         + (" and, in sums, on others' devices" if federated else ""),
         people=spending.people,
+        used_up=spending.used_up,
         most_reports=spending.most_reports,
         most_rounds=spending.most_rounds,
         ledgers_agree=spending.ledgers.get(Standing.AGREES, 0),

@@ -31,10 +31,12 @@ class Judged:
 class Costs:
     """Over all releases: what the person who spent most took part in, and what it cost them.
 
-    `people` released anything at all; `ledgers` counts devices by how their ledgers stand.
+    `people` released anything at all; `used_up` of those who released or said anything can pay
+    for no more reports; `ledgers` counts devices by how their ledgers stand.
     """
 
     people: int
+    used_up: int
     most_reports: int
     most_rounds: int
     spent: Spent
@@ -75,8 +77,8 @@ def judge(store: ReportStore, policy: Policy, said: LedgerHead) -> Judged:
         stands = standing(known, said, _received(rows, policy, said.pseudonym))
         newest = said if known is None or stands is Standing.AGREES else known
         rows.execute(
-            "INSERT OR REPLACE INTO heads VALUES (?, ?, ?, ?)",
-            (said.pseudonym, newest.to_bytes(), stands.value, store.now()),
+            "INSERT OR REPLACE INTO heads VALUES (?, ?, ?, ?, ?)",
+            (said.pseudonym, newest.to_bytes(), newest.spent, stands.value, store.now()),
         )
     return Judged(stands, newest)
 
@@ -97,22 +99,20 @@ def costs(store: ReportStore, policy: Policy) -> Costs:
             made.setdefault(pseudonym, Counter())[local] = reports
         for pseudonym, round_id in rows.execute("SELECT pseudonym, round FROM members"):
             made.setdefault(pseudonym, Counter())[kinds[round_id]] += 1
-        stand = Counter(
-            {
-                Standing(word): count
-                for word, count in rows.execute(
-                    "SELECT standing, count(*) FROM heads GROUP BY standing"
-                )
-            }
-        )
+        stands: Counter[Standing] = Counter()
+        spent = {pseudonym: _rho(each) for pseudonym, each in made.items()}
+        for pseudonym, said, word in rows.execute("SELECT pseudonym, spent, standing FROM heads"):
+            stands[Standing(word)] += 1
+            spent[pseudonym] = max(Fraction(said), spent.get(pseudonym, Fraction(0)))
     most = max(made.values(), key=_rho, default=Counter[Release]())
     reports = sum(n for release, n in most.items() if release.purpose is Purpose.REPORT)
     return Costs(
         people=len(made),
+        used_up=sum(policy.rho_budget - rho < policy.rho_per_report for rho in spent.values()),
         most_reports=reports,
         most_rounds=most.total() - reports,
         spent=spent_on(most, policy.delta),
-        ledgers=stand,
+        ledgers=stands,
     )
 
 

@@ -41,7 +41,8 @@ CREATE TABLE members (
     pseudonym TEXT NOT NULL, round TEXT NOT NULL, PRIMARY KEY (pseudonym, round)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE heads (
-    pseudonym TEXT PRIMARY KEY, head BLOB NOT NULL, standing TEXT NOT NULL, seen_at TEXT NOT NULL
+    pseudonym TEXT PRIMARY KEY, head BLOB NOT NULL, spent TEXT NOT NULL, standing TEXT NOT NULL,
+    seen_at TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
 _SCHEMA: Final = f"""

@@ -178,6 +178,8 @@ function privacy({ budget, policy }) {
       + "then devices refuse to release anything"],
     ["Tight figure", `ε ${decimals(budget.epsilon_spent_tight)} by privacy loss distribution: `
       + "a tighter bound for the same releases"],
+    ...budget.used_up ? [["Used up", `${plural(budget.used_up, "person has", "people have")} spent the whole budget: `
+      + "their devices make no more reports"]] : [],
     ...said ? [["Devices' own ledgers", said]] : [],
     ["Policy", policy],
   ];
