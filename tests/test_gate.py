@@ -73,6 +73,14 @@ def test_hostile_votes_within_their_share_do_not_carry_a_worse_head() -> None:
     assert _verdicts(gains, Rule(hostile=0.05)) <= 37
 
 
+def test_what_the_gate_cannot_see_is_one_vote_as_large_as_a_hundred() -> None:
+    """As sync/poisoning.md says: under masks nothing makes a rebuilt device keep its bound."""
+    votes = [np.asarray([0, UNITS // 20], np.int64)] * (MEMBERS - 1)
+    votes.append(np.asarray([100 * UNITS, 0], np.int64))
+    total = summed(votes, NOISE, random_below(1))
+    assert decide(total, members=MEMBERS, sigma2=SIGMA2, rule=Rule(hostile=0.02)).publish
+
+
 def test_the_bound_tightens_with_people_and_loosens_with_noise() -> None:
     def at_least(members: int, sigma2: float) -> float:
         total = np.asarray([members * UNITS // 2, 0], np.uint32)
