@@ -37,7 +37,6 @@ from tests.two_ends import (
     Heard,
     coordinator,
     device,
-    greets,
     needed,
     of_round,
     unheard,
@@ -168,7 +167,7 @@ def test_messages_in_one_tls_record_do_not_wait_for_more(tmp_path: Path) -> None
         peer.says(str(ALL), *words)
         peer.stays()
 
-    with FakeBroker(secured(greets), secured(says)) as fake:
+    with FakeBroker(secured(says)) as fake:
         at = Endpoint("localhost", fake.port, Tls(ca))
         since = time.monotonic()
         with Line(Session(at, PERSON, (str(ALL),), heard)):

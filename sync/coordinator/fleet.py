@@ -145,6 +145,7 @@ class Fleet:
             self.coordinator,
             self.authority,
             random_bytes=secrets.token_bytes,
+            everybody=lambda: size,
             on_end=lambda terms, result: self.ended.update({terms.round: result}),
         )
         self._inbox = Inbox()

@@ -71,6 +71,16 @@ class Founded:
         """
         return self.members.member(pseudonym, int(self._clock().timestamp())) is not None
 
+    def count(self) -> int:
+        """How many members there are, now.
+
+        Raises:
+            MembersError: the members can't be read.
+        """
+        now = int(self._clock().timestamp())
+        return sum(member.revoked is None and now < member.expires
+                   for member in self.members.members())  # fmt: skip
+
     def tell(self, broker: Broker) -> None:
         """Bring the broker up to date; call it again and again, every half second or so.
 

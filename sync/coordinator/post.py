@@ -1,6 +1,6 @@
-"""The coordinator's connection: passes on what devices say, and says what rounds and ledgers ask.
+"""The connection of rounds: passes on what devices say, and says what rounds and ledgers ask.
 
-Rules upheld here: one connection hears reports, steps of rounds and ledgers' heads; what arrives is
+Rules upheld here: it hears steps of rounds and ledgers' heads, from members only; what arrives is
 kept by its receiver before it is acknowledged; what is said is said by a thread of its own, again
 after a fault; what makes no sense is counted and acknowledged, because it would come again for
 ever. An opened sum is written into the record of costs before anybody can read it.
@@ -21,7 +21,6 @@ from edge_models.errors import Explained
 from sync.coordinator.accounting import Release
 from sync.coordinator.announce import Announcement, Podium, announcements
 from sync.coordinator.drafts import draft_of
-from sync.coordinator.intake import Intake
 from sync.coordinator.ledger import judge, keep_round
 from sync.coordinator.round_book import RoundBook, Wish
 from sync.coordinator.rounds import Letter, Rounds
@@ -37,7 +36,7 @@ from sync.retry import say_in_log
 from sync.secure_sum.server import Failed, Opened
 from sync.secure_sum.terms import Terms
 from sync.shared_noise import NEIGHBOURS, noise_for, squared_sensitivity, unscaled
-from sync.topics import AllTopic, DownTopic, all_reports, all_up, parse_up_topic
+from sync.topics import AllTopic, DownTopic, all_up, parse_up_topic
 from sync.wire import Session
 
 _LOOK_EVERY_S: Final = 0.2
@@ -46,7 +45,10 @@ _WAITS_S: Final = 7 * 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """Whose rounds these are: name, policy with its file's digest, and who speaks for it."""
+    """Whose rounds these are: name, policy with its file's digest, and who speaks for it.
+
+    `is_member` by pseudonym; `everybody`: how many members there are.
+    """
 
     name: str
     policy: Policy
@@ -54,6 +56,7 @@ class Study:
     coordinator: Identity
     authority: bytes
     is_member: Callable[[str], bool]
+    everybody: Callable[[], int]
 
 
 class Post:
@@ -76,7 +79,6 @@ class Post:
         self._store = store
         self._clock = clock
         self._on_fault = on_fault
-        self._intake = Intake(study.name, study.policy, store, study.is_member)
         self._inbox = Inbox()
         self._waiting: deque[tuple[Announcement, ...]] = deque()
         self._stop = threading.Event()
@@ -86,13 +88,14 @@ class Post:
             study.coordinator,
             study.authority,
             random_bytes=random_bytes,
+            everybody=study.everybody,
             on_end=self._keep_result,
         )
         self._podium = Podium(
             Session(
                 endpoint,
                 client_id,
-                (all_reports(study.name), all_up(study.name)),
+                (all_up(study.name),),
                 self._hear,
                 on_fault=on_fault,
                 must_connect=True,
@@ -117,15 +120,11 @@ class Post:
     # Hearing: on the connection's thread, which must not send.
 
     def _hear(self, topic: str, payload: bytes) -> None:
-        try:
-            address = parse_up_topic(topic)
-        except ProtocolError:
-            self._intake.receive(topic, payload)  # its outcome is counted in the store
-            return
-        if not self._study.is_member(address.pseudonym):
-            return
         now = self._clock()
         try:
+            address = parse_up_topic(topic)
+            if not self._study.is_member(address.pseudonym):
+                raise ProtocolError("Somebody who is no member speaks in a round.")
             heard = self._inbox.receive(address.pseudonym, payload, now)
             if heard.parcel is None:
                 return
@@ -143,10 +142,12 @@ class Post:
                 if (head.study, head.pseudonym) != (self._study.name, pseudonym):
                     raise ProtocolError("A device speaks of another's ledger.")
                 judged = judge(self._store, self._study.policy, head)
+                topic = DownTopic(self._study.name, pseudonym)
                 if judged.standing is not Standing.AGREES:
                     notice = sign_notice(judged.known, self._study.coordinator).to_bytes()
-                    topic = DownTopic(self._study.name, pseudonym)
                     self._waiting.append(announcements(Parcel(Kind.NOTICE, notice), topic))
+                for terms in self.rounds.open_to_all():  # it may have come too late to hear them
+                    self._waiting.append(announcements(Parcel(Kind.SIGNED_TERMS, terms), topic))
             case _:
                 raise ProtocolError("A device said what only a coordinator says.")
 

@@ -58,8 +58,8 @@ class _Running:
 class Rounds:
     """The rounds of one study.
 
-    `on_end` is told each round's terms and how it ended, before that is kept; it may be told twice
-    after a crash.
+    `everybody` tells how many could join: a round does not wait for more. `on_end` is told each
+    round's terms and how it ended, before that is kept; it may be told twice after a crash.
     """
 
     def __init__(
@@ -69,12 +69,14 @@ class Rounds:
         authority: bytes,
         *,
         random_bytes: RandomBytes,
+        everybody: Callable[[], int],
         on_end: Callable[[Terms, Opened | Failed], None],
     ) -> None:
         self._book = book
         self._coordinator = coordinator
         self._authority = authority
         self._random_bytes = random_bytes
+        self._everybody = everybody
         self._on_end = on_end
         self._lock = threading.RLock()
         self._running: dict[str, _Running] = {}
@@ -129,7 +131,7 @@ class Rounds:
             letters.append(Letter(None, True, running.announcement))
             letters += [Letter(name, False, payload) for name, payload in running.letters]
             running.said = True
-        if not _is_over(gathering, now):
+        if not self._is_over(gathering, now):
             return letters
         self._book.keep(terms.round, None, None)
         running.letters = gathering.close_step()
@@ -137,6 +139,12 @@ class Rounds:
         if gathering.result is not None:
             self._end(running, now)
         return letters
+
+    def _is_over(self, gathering: Gathering, now: int) -> bool:
+        if now >= gathering.terms.deadlines[gathering.step_number]:
+            return True
+        expected = gathering.expected
+        return gathering.answered >= (self._everybody() if expected is None else expected)
 
     def _end(self, running: _Running, now: int) -> None:
         gathering, result = running.gathering, running.gathering.result
@@ -156,6 +164,15 @@ class Rounds:
         )
         del self._running[terms.round]
 
+    def open_to_all(self) -> tuple[bytes, ...]:
+        """The announcements of rounds that can still be joined, for who was not there before."""
+        with self._lock:
+            return tuple(
+                running.announcement
+                for running in self._running.values()
+                if running.said and running.gathering.step_number == 0
+            )
+
     def progress(self) -> tuple[Progress, ...]:
         """Where each running round is."""
         with self._lock:
@@ -173,13 +190,6 @@ class Rounds:
             else:
                 gathering.receive(said.name, said.payload, entry.started_at)
         return running
-
-
-def _is_over(gathering: Gathering, now: int) -> bool:
-    expected = gathering.expected
-    return (expected is not None and gathering.answered >= expected) or (
-        now >= gathering.terms.deadlines[gathering.step_number]
-    )
 
 
 def _progress(gathering: Gathering) -> Progress:

@@ -33,7 +33,7 @@ from sync.coordinator.round_book import BOOK_FILE, open_round_book
 from sync.coordinator.service import Study, application, served
 from sync.coordinator.store import open_store
 from sync.endpoint import Endpoint, Tls
-from sync.errors import BrokerError, StudyError
+from sync.errors import BrokerError, PolicyError, StudyError
 from sync.messages import CELLS
 from sync.policy import Policy, parse_policy, policy_digest
 from sync.stopping import stopped_by_signals
@@ -75,13 +75,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 class _LiveFeed:
     """What the page says about where reports come from."""
 
-    link: Subscription | Post
+    subscription: Subscription
     name: str
 
     @property
     def connected(self) -> bool:
         """Whether reports can arrive right now."""
-        return self.link.connected
+        return self.subscription.connected
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -98,8 +98,6 @@ def run(arguments: argparse.Namespace) -> int:
         DeskError: the enrolment desk's port is taken.
         BundleError: there is no --policy, and the shipped bundle is damaged.
     """
-    policy_bytes = policy_of(arguments.policy)
-    policy = parse_policy(policy_bytes)
     state = arguments.state.expanduser()
     with ExitStack() as stack:
         stop = stack.enter_context(stopped_by_signals())
@@ -109,6 +107,8 @@ def run(arguments: argparse.Namespace) -> int:
             else None
         )
         name = _name(arguments.study, founded)
+        policy_bytes = _policy(arguments.policy, founded)
+        policy = parse_policy(policy_bytes)
         store = stack.enter_context(
             open_store(
                 state / "reports.db", study=name, policy=policy.reference, cells=CELLS, clock=_now
@@ -122,31 +122,33 @@ def run(arguments: argparse.Namespace) -> int:
         host, port = arguments.broker if own is None else (own.host, own.port)
         feed_name = f"{own.kind if own else 'external'} at {host}:{port}"
         endpoint = Endpoint(host, port, _tls(arguments, founded))
-        feed: _LiveFeed
-        if founded is None:
-            intake = Intake(name, policy, store)
-            subscription = Subscription(
-                host,
-                port,
-                f"sottovoce-coordinator-{name}",
-                all_reports(name),
-                lambda topic, payload: _take(intake, topic, payload),
-                tls=endpoint.tls,
-                on_fault=_say,
-            )
-            feed = _LiveFeed(stack.enter_context(subscription), feed_name)
-        else:
+        intake = Intake(name, policy, store)
+        client = f"sottovoce-coordinator-{name}"
+        if founded is not None:
+            intake = Intake(name, policy, store, founded.is_member)
+            client = "coordinator"  # the broker takes it from the certificate
+        subscription = Subscription(
+            host,
+            port,
+            client,
+            all_reports(name),
+            lambda topic, payload: _take(intake, topic, payload),
+            tls=endpoint.tls,
+            on_fault=_say,
+        )
+        feed = _LiveFeed(stack.enter_context(subscription), feed_name)
+        if founded is not None:
             book = stack.enter_context(open_round_book(state / BOOK_FILE))
             post = Post(
                 post_study(founded, policy, policy_digest(policy_bytes)),
-                endpoint,
+                Endpoint(host, port, founded.authority.tls("rounds")),
                 book,
                 store,
-                client_id="coordinator",  # the broker takes it from the certificate
+                client_id="rounds",
                 random_bytes=secrets.token_bytes,
                 on_fault=_say,
             )
-            feed = _LiveFeed(stack.enter_context(post), feed_name)
+            stack.enter_context(post)
         kind = own.kind if own else "external"
         study = Study(name, policy, arguments.minimum)
         page_port = stack.enter_context(
@@ -173,6 +175,7 @@ def post_study(founded: Founded, policy: Policy, digest: str) -> PostStudy:
         authority.coordinator,
         authority.public_key,
         founded.is_member,
+        founded.count,
     )
 
 
@@ -202,6 +205,19 @@ def _wait(stop: threading.Event, own: Broker | None, founded: Founded | None) ->
 
 def _say(fault: Explained) -> None:
     print(f"sottovoce coordinator: {fault}", file=sys.stderr, flush=True)
+
+
+def _policy(path: Path | None, founded: Founded | None) -> bytes:
+    """The study's own, which its devices have agreed to; else the one that is named."""
+    if founded is None:
+        return policy_of(path)
+    signed = founded.authority.policy
+    if path is not None and policy_of(path) != signed:
+        raise PolicyError(
+            "The study was founded with another privacy policy; its devices agreed to that one.",
+            "Leave --policy out; a study with another policy is another study.",
+        )
+    return signed
 
 
 def _now() -> datetime:

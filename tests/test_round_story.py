@@ -1,0 +1,125 @@
+"""A study's week through a secure sum, with everything real: keys, TLS broker, stores, lines."""
+
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from agent.config import Settings
+from agent.courier import Courier
+from agent.home import Home, open_home
+from agent.report import Standing
+from agent.shelf import Kind
+from edge_models.bundle import shipped_bundle
+from sync.broker import Broker
+from sync.coordinator.answers import cohort
+from sync.coordinator.post import Post
+from sync.coordinator.round_book import RoundBook, State, Wish, open_round_book
+from sync.coordinator.serve import post_study
+from sync.coordinator.store import ReportStore, open_store
+from sync.endpoint import Endpoint
+from sync.messages import CELLS
+from sync.participation import parse_part
+from sync.periods import period_of
+from sync.policy import parse_policy, policy_digest
+from tests.founding import KEY, World, founded_study
+from tests.stored import LAST_MONDAY, scored
+
+PEOPLE = 20
+PERIOD = period_of(LAST_MONDAY)
+PAYLOAD = shipped_bundle().policy
+POLICY = parse_policy(PAYLOAD)
+
+
+def device(world: World, number: int) -> Home:
+    """An enrolled device with a week of windows in its store."""
+    name = f"device-{number}"
+    world.enrol(name)
+    folder = world.folder / name
+    key = folder / "key"
+    key.write_bytes(KEY)
+    key.chmod(0o600)
+    with world.store(name) as store:
+        for day in range(number % 7 + 1):
+            store.add_window(scored(LAST_MONDAY + timedelta(days=day, hours=9)))
+    return open_home(Settings(state=str(folder)), {})
+
+
+@contextmanager
+def coordinator(
+    world: World, broker: Broker, book: RoundBook, store: ReportStore
+) -> Iterator[Post]:
+    study = post_study(world.founded, POLICY, policy_digest(PAYLOAD))
+    endpoint = Endpoint(broker.host, broker.port, world.authority.tls("rounds"))
+    with Post(
+        study, endpoint, book, store, client_id="rounds", random_bytes=secrets.token_bytes
+    ) as post:
+        yield post
+
+
+def wait_until(done: object, longest_s: float = 60.0) -> bool:
+    until = time.monotonic() + longest_s
+    while time.monotonic() < until:
+        if done():  # type: ignore[operator]
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with founded_study(tmp_path) as world:
+        yield world
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Iterator[RoundBook]:
+    with open_round_book(tmp_path / "rounds.db") as book:
+        yield book
+
+
+@pytest.fixture
+def store(tmp_path: Path, world: World) -> Iterator[ReportStore]:
+    with open_store(
+        tmp_path / "reports.db",
+        study="north",
+        policy=POLICY.reference,
+        cells=CELLS,
+        clock=world.clock,
+    ) as store:
+        yield store
+
+
+def test_a_week_of_twenty_devices_is_opened_as_one_sum(
+    world: World, book: RoundBook, store: ReportStore
+) -> None:
+    homes = [device(world, number) for number in range(PEOPLE)]
+    with ExitStack() as stack:
+        broker = stack.enter_context(world.broker())
+        stack.enter_context(coordinator(world, broker, book, store))
+        for home in homes:
+            stack.enter_context(Courier(home, clock=world.clock))
+        book.wish(Wish("report", PERIOD, 0.5))
+        assert wait_until(lambda: any(e.state is not State.RUNNING for e in book.entries()))
+        (entry,) = book.entries()
+        assert (entry.state, entry.joined, entry.members) == (State.OPENED, PEOPLE, PEOPLE), entry
+        assert wait_until(lambda: all(Standing.of(home, PERIOD).is_reported for home in homes))
+    for home in homes:
+        with home.open_store() as own:
+            assert own.book.ledger().periods == {PERIOD}
+            assert own.book.ledger().spent_rho == POLICY.rho_per_report
+            assert not own.outbox()
+            ((_, kept),) = own.shelf.all(Kind.PART)
+            assert parse_part(kept).subject == PERIOD
+    answer = cohort(store, study="north", policy=POLICY, minimum=5)
+    assert (answer.period, answer.reports, answer.enough) == (PERIOD, PEOPLE, True)
+    assert answer.noise is not None
+    assert 6 < answer.noise.sd_people < 12  # local noise would be 31
+    assert answer.budget.people == PEOPLE
+    assert answer.budget.epsilon_spent_tight <= answer.budget.epsilon_spent
+    assert not threading.active_count() > 3
