@@ -167,8 +167,9 @@ class Courier:
         if head == self._told:
             return
         topic = UpTopic(member.study, member.pseudonym)
+        moment = int(self._clock().timestamp()).to_bytes(8, "big")  # or it were no news
         try:
-            for released in release_protocol(Parcel(Kind.STATUS, head), topic):
+            for released in release_protocol(Parcel(Kind.STATUS, moment + head), topic):
                 self._carrier.publish(released)
         except BrokerError as fault:
             self._trouble = fault

@@ -55,10 +55,8 @@ def coordinator(
     world: World, broker: Broker, book: RoundBook, store: ReportStore
 ) -> Iterator[Post]:
     study = post_study(world.founded, POLICY, policy_digest(PAYLOAD))
-    endpoint = Endpoint(broker.host, broker.port, world.authority.tls("rounds"))
-    with Post(
-        study, endpoint, book, store, client_id="rounds", random_bytes=secrets.token_bytes
-    ) as post:
+    endpoint = Endpoint(broker.host, broker.port, world.authority.tls)
+    with Post(study, endpoint, book, store, random_bytes=secrets.token_bytes) as post:
         yield post
 
 

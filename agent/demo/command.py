@@ -7,7 +7,9 @@
 
 Each participant is a `sottovoce run` of its own, streaming a person's recordings faster than
 real time through the code a device runs, with its own key, store and budget. The coordinator is
-a `sottovoce coordinator`. Nothing is simulated but the clock.
+a `sottovoce coordinator`. From 20 people on it founds a study: everybody enrols with an invite,
+and the week leaves through a secure sum. Fewer people, or no Mosquitto: each report is noised for
+itself. Nothing is simulated but the clock.
 """
 
 import argparse
@@ -15,15 +17,25 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 
 from agent.demo.people import Person, fetch_carried_clips, people_from
-from agent.demo.processes import Coordinator, Participant, run_participants
+from agent.demo.processes import (
+    Coordinator,
+    Participant,
+    enrol_all,
+    hold_round,
+    run_participants,
+)
 from agent.demo.summary import cohort_table, participants_table
 from agent.errors import SettingError
+from sync.broker import mosquitto_path
+from sync.periods import period_of
+from sync.secure_sum.terms import LEAST_COHORT
 
 _STUDY = "demo"
 
@@ -46,22 +58,35 @@ def run(arguments: argparse.Namespace) -> int:
         people = _people(arguments, folder, console)
         with Progress(console=console) as progress:
             starting = progress.add_task("Starting broker and coordinator", total=1)
-            coordinator = stack.enter_context(Coordinator.started(folder / "coordinator", _STUDY))
+            founds = len(people) >= LEAST_COHORT and mosquitto_path() is not None
+            coordinator = stack.enter_context(
+                Coordinator.started(folder / "coordinator", _STUDY, founds=founds)
+            )
             progress.advance(starting)
+            participants = [
+                Participant(person, folder / person.name, _STUDY, founds) for person in people
+            ]
+            if founds:
+                enrolling = progress.add_task("Participants enrolling", total=len(people))
+                enrol_all(participants, coordinator, lambda: progress.advance(enrolling))
             streaming = progress.add_task("Participants streaming", total=len(people))
             finished = run_participants(
-                [Participant(person, folder / person.name, _STUDY) for person in people],
-                coordinator,
-                lambda: progress.advance(streaming),
+                participants, coordinator, lambda: progress.advance(streaming)
             )
             arriving = progress.add_task("Reports arriving", total=len(people))
+            failures = []
+            if founds:
+                failures = hold_round(finished, coordinator, period_of(datetime.now(UTC)))
             cohort = coordinator.wait_for_reports(
                 len(people), lambda count: progress.update(arriving, completed=count)
             )
         console.print(participants_table(finished))
         console.print(cohort_table(cohort, finished))
         page = stack.enter_context(finished[0].page(coordinator))
-        failures = [*(f.failure for f in finished if f.failure), *coordinator.failures(len(people))]
+        failures += [
+            *(f.failure for f in finished if f.failure),
+            *coordinator.failures(len(people)),
+        ]
         console.print(f"Broker:             {coordinator.broker}, at {coordinator.mqtt}")
         console.print(f"Coordinator's page: {coordinator.page}")
         console.print(f"Participant's page: {page}   ({finished[0].person.name})")

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,14 +12,24 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from agent.account import Account
+from agent.config import Settings
 from agent.demo.people import Person
+from agent.enrol import enrol
 from agent.errors import AgentError
+from agent.home import device_key, open_home
+from agent.keys import STORE_FILE
+from agent.membership import IdentityFolder
+from agent.store import Store
+from sync.invites import parse_invite
 
+_LOOPBACK: Final = "127.0.0.1"
 _PATIENCE_S: Final = 60.0
+_STEP_S: Final = 20.0  # of a round; each step ends as soon as all have answered
 _AT_ONCE: Final = 2
 _LOOK_EVERY_S: Final = 0.2
 
@@ -29,6 +40,28 @@ class DemoError(AgentError):
 
 def _command(*words: str) -> list[str]:
     return [sys.executable, "-m", "edge_models.command", *words]
+
+
+def _call(*words: str) -> str:
+    """One of our commands, to its end; what it printed.
+
+    Raises:
+        DemoError: it failed; its own last words are the cause.
+    """
+    finished = subprocess.run(
+        _command(*words), capture_output=True, text=True, timeout=_PATIENCE_S, check=False
+    )
+    if finished.returncode:
+        raise DemoError(
+            f"'sottovoce {words[0]}' failed in the demo.", finished.stderr.strip()[-400:]
+        )
+    return finished.stdout
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_LOOPBACK, 0))
+        return int(probe.getsockname()[1])
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -71,14 +104,18 @@ class Coordinator:
     mqtt: str
     page: str
     broker: str
+    folder: Path
 
     @staticmethod
     @contextmanager
-    def started(folder: Path, study: str) -> Iterator["Coordinator"]:
-        """Start it; ends it when left."""
+    def started(folder: Path, study: str, *, founds: bool) -> Iterator["Coordinator"]:
+        """Start it, ends it when left; `founds`: a study that enrols its devices, with TLS."""
         folder.mkdir(parents=True, exist_ok=True)
         log = folder / "log.txt"
         with log.open("w", encoding="utf-8") as errors:
+            if founds:
+                ports = ("--port-mqtt", str(_free_port()), "--port-desk", str(_free_port()))
+                _call("study", "init", study, "--host", _LOOPBACK, *ports, "--state", str(folder))
             process = subprocess.Popen(
                 _command("coordinator", "--study", study, "--state", str(folder), "--minimum", "1"),
                 stdout=subprocess.PIPE,
@@ -87,9 +124,21 @@ class Coordinator:
             )
             try:
                 said = _words_of(_ready_line(process, "coordinator", log))
-                yield Coordinator(process, said["mqtt"], said["page"], said["broker"])
+                yield Coordinator(process, said["mqtt"], said["page"], said["broker"], folder)
             finally:
                 _end(process)
+
+    def invites(self, count: int) -> list[str]:
+        """So many fresh ones."""
+        said = _call("study", "invite", "--count", str(count), "--state", str(self.folder))
+        return said.split()
+
+    def begin_round(self, period: str) -> None:
+        """Ask for a secure sum over a week."""
+        _call(
+            "rounds", "start", "--period", period, "--step-minutes", str(_STEP_S / 60),
+            "--state", str(self.folder),
+        )  # fmt: skip
 
     def cohort(self) -> Any:
         """What its page shows, as JSON."""
@@ -125,15 +174,43 @@ class Participant:
     person: Person
     folder: Path
     study: str
+    is_member: bool = False
     account: Account | None = None
     failure: str = ""
 
+    def enrol(self, invite: str) -> None:
+        """Become a member of the study."""
+        settings = Settings(state=str(self.folder))
+        key = device_key(settings, {})
+        with Store(settings.state_folder / STORE_FILE, key) as store:
+            folder = IdentityFolder(settings.state_folder, key)
+            enrol(parse_invite(invite), folder, store, again=False, now=datetime.now(UTC))
+
+    def take_stock(self) -> None:
+        """Add to the account what a round has cost and sent since the run ended."""
+        if self.account is None:
+            return
+        home = open_home(Settings(state=str(self.folder)), {})
+        with home.open_store() as store:
+            sizes = [len(home.seal.reopen(sent.sealed).payload) for sent in store.sent()]
+            ledger = store.ledger()
+            since = {
+                "epsilon_spent": ledger.epsilon(home.study.policy.delta),
+                "reports_sent": len(ledger.spends),
+                "bytes_out": sum(sizes),
+            }
+            self.account = self.account.model_copy(update=since)
+
     def words(self, coordinator: Coordinator) -> list[str]:
-        """The command line of its run."""
+        """The command line of its run; a member knows its broker, and reports in a round."""
         camera = ["--camera", str(self.person.video)] if self.person.video else []
+        reports = (
+            []
+            if self.is_member
+            else ["--study", self.study, "--broker", coordinator.mqtt, "--report-at-end"]
+        )
         return _command(
-            "run", "--state", str(self.folder), "--study", self.study, "--pace", "fast",
-            "--broker", coordinator.mqtt, "--no-page", "--report-at-end",
+            "run", "--state", str(self.folder), "--pace", "fast", "--no-page", *reports,
             "--account", str(self.folder / "account.json"),
             "--microphone", *map(str, self.person.sounds), *camera,
         )  # fmt: skip
@@ -151,7 +228,14 @@ class Participant:
         """Its page, served from its store for as long as the context lasts."""
         with (self.folder / "page-log.txt").open("w", encoding="utf-8") as errors:
             process = subprocess.Popen(
-                _command("page", "--state", str(self.folder), "--study", self.study, "--port", "0"),
+                _command(
+                    "page",
+                    "--state",
+                    str(self.folder),
+                    "--port",
+                    "0",
+                    *([] if self.is_member else ["--study", self.study]),
+                ),
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
@@ -202,3 +286,55 @@ def run_participants(
         for _, process in running:
             _end(process)
     return list(waiting)
+
+
+def enrol_all(
+    participants: Sequence[Participant], coordinator: Coordinator, done: Callable[[], None]
+) -> None:
+    """Give each an invite, and let each use it.
+
+    Raises:
+        DemoError: one of them could not.
+    """
+    for participant, invite in zip(
+        participants, coordinator.invites(len(participants)), strict=True
+    ):
+        participant.enrol(invite)
+        done()
+
+
+def hold_round(
+    participants: Sequence[Participant], coordinator: Coordinator, period: str
+) -> list[str]:
+    """Let all take part in one secure sum over their week; returns what went wrong."""
+    log = coordinator.folder / "devices.txt"
+    halves = [participants[::2], participants[1::2]]
+    processes: list[subprocess.Popen[str]] = []
+    with log.open("w", encoding="utf-8") as errors:
+        try:
+            for half in halves:
+                states = [str(participant.folder) for participant in half]
+                processes.append(
+                    subprocess.Popen(
+                        _command(
+                            "report", "--until-reported", "--finish-current",
+                            "--for-s", str(6 * _STEP_S), "--state", *states,
+                        ),
+                        stdout=subprocess.PIPE,
+                        stderr=errors,
+                        text=True,
+                    )
+                )  # fmt: skip
+            for process in processes:
+                _ready_line(process, "devices", log)
+            coordinator.begin_round(period)
+            codes = [process.wait(timeout=6 * _STEP_S + _PATIENCE_S) for process in processes]
+        finally:
+            for process in processes:
+                _end(process)
+    for participant in participants:
+        participant.take_stock()
+    if not any(codes):
+        return []
+    said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return [f"Not every report got into the sum. {' '.join(said[-3:])}"]

@@ -12,7 +12,14 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from sync.coordinator.estimate import BinEstimate, CohortEstimate, TooFew, estimate, in_words
+from sync.coordinator.estimate import (
+    BinEstimate,
+    CohortEstimate,
+    TooFew,
+    estimate,
+    in_words,
+    people_in_a_sum,
+)
 from sync.coordinator.ledger import Costs, costs
 from sync.coordinator.store import Outcome, PeriodSum, ReportStore
 from sync.errors import SyncError
@@ -225,6 +232,9 @@ def _estimated(chosen: PeriodSum, policy: Policy, minimum: int) -> CohortEstimat
         sigma2=_noise_in(chosen, policy) / max(1, chosen.reports),
         histograms=HISTOGRAMS,
         minimum=minimum,
+        people_for_ten_points=None
+        if chosen.noise is None or chosen.period == ALL
+        else people_in_a_sum(policy.sigma2, policy.minimum_cohort),
     )
 
 

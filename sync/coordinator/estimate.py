@@ -12,7 +12,7 @@ page. Everything here is post-processing, so it costs no privacy.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate
@@ -20,6 +20,7 @@ from typing import Final
 
 from edge_models.errors import ContractError
 from sync.messages import Histogram
+from sync.shared_noise import honest
 
 COVERAGE: Final = 0.95
 DEFAULT_MINIMUM: Final = 5
@@ -96,11 +97,13 @@ def estimate(
     sigma2: Fraction,
     histograms: Sequence[Histogram],
     minimum: int,
+    people_for_ten_points: int | None = None,
 ) -> CohortEstimate | TooFew:
     """Estimate each histogram of `reports` people from the cell-wise sum of their reports.
 
     `totals` int (N,), the cells of `histograms` in order; `sigma2` the parameter of the discrete
-    Gaussian that each device added to each cell.
+    Gaussian that each device added to each cell. `people_for_ten_points` where noise does not grow
+    with every report, as in a secure sum.
 
     Raises:
         ContractError: the sum has another number of cells than the histograms.
@@ -111,6 +114,8 @@ def estimate(
     if reports < max(1, minimum):
         return TooFew(reports, max(1, minimum))
     noise = noise_of(sigma2, reports)
+    if people_for_ten_points is not None:
+        noise = replace(noise, people_for_ten_points=people_for_ten_points)
     starts = accumulate((len(histogram.bins) for histogram in histograms), initial=0)
     return CohortEstimate(
         reports,
@@ -145,6 +150,19 @@ def _histogram(
             )
         ),
     )
+
+
+def people_in_a_sum(sigma2: Fraction, minimum: int) -> int:
+    """How many people a secure sum needs for ±10 points, all of them surviving.
+
+    `sigma2` is what a report would add for itself, `minimum` the study's least cohort.
+    """
+    people = minimum
+    while True:
+        variance = sigma2 * people / honest(people, minimum)
+        if _NORMAL_QUANTILE**2 * variance <= (people * _AIM_POINTS / 100) ** 2:
+            return people
+        people += 1
 
 
 def noise_of(sigma2: Fraction, reports: int) -> Noise:

@@ -1,9 +1,9 @@
-"""The connection of rounds: passes on what devices say, and says what rounds and ledgers ask.
+"""A study's one connection: passes on what devices say, and says what rounds and ledgers ask.
 
-Rules upheld here: it hears steps of rounds and ledgers' heads, from members only; what arrives is
-kept by its receiver before it is acknowledged; what is said is said by a thread of its own, again
-after a fault; what makes no sense is counted and acknowledged, because it would come again for
-ever. An opened sum is written into the record of costs before anybody can read it.
+Rules upheld here: it hears reports, steps of rounds and ledgers' heads, from members only; what
+arrives is kept by its receiver before it is acknowledged; what is said is said by a thread of its
+own, again after a fault; what makes no sense is counted and acknowledged, because it would come
+again for ever. An opened sum is written into the record of costs before anybody can read it.
 
 In the life of a round: between the broker and `rounds`.
 """
@@ -21,6 +21,7 @@ from edge_models.errors import Explained
 from sync.coordinator.accounting import Release
 from sync.coordinator.announce import Announcement, Podium, announcements
 from sync.coordinator.drafts import draft_of
+from sync.coordinator.intake import Intake
 from sync.coordinator.ledger import judge, keep_round
 from sync.coordinator.round_book import RoundBook, Wish
 from sync.coordinator.rounds import Letter, Rounds
@@ -36,10 +37,12 @@ from sync.retry import say_in_log
 from sync.secure_sum.server import Failed, Opened
 from sync.secure_sum.terms import Terms
 from sync.shared_noise import NEIGHBOURS, noise_for, squared_sensitivity, unscaled
-from sync.topics import AllTopic, DownTopic, all_up, parse_up_topic
+from sync.topics import AllTopic, DownTopic, all_reports, all_up, parse_up_topic
 from sync.wire import Session
 
 _LOOK_EVERY_S: Final = 0.2
+_MOMENT_BYTES: Final = 8  # before a ledger's head: saying it again is news
+_CLIENT: Final = "coordinator"  # the broker takes it from the certificate
 _WAITS_S: Final = 7 * 24 * 3600
 
 
@@ -69,7 +72,6 @@ class Post:
         book: RoundBook,
         store: ReportStore,
         *,
-        client_id: str,
         random_bytes: Callable[[int], bytes],
         clock: Callable[[], float] = time.time,
         on_fault: Callable[[Explained], None] = say_in_log,
@@ -79,6 +81,7 @@ class Post:
         self._store = store
         self._clock = clock
         self._on_fault = on_fault
+        self._intake = Intake(study.name, study.policy, store, study.is_member)
         self._inbox = Inbox()
         self._waiting: deque[tuple[Announcement, ...]] = deque()
         self._stop = threading.Event()
@@ -94,8 +97,8 @@ class Post:
         self._podium = Podium(
             Session(
                 endpoint,
-                client_id,
-                (all_up(study.name),),
+                _CLIENT,
+                (all_reports(study.name), all_up(study.name)),
                 self._hear,
                 on_fault=on_fault,
                 must_connect=True,
@@ -120,9 +123,13 @@ class Post:
     # Hearing: on the connection's thread, which must not send.
 
     def _hear(self, topic: str, payload: bytes) -> None:
-        now = self._clock()
         try:
             address = parse_up_topic(topic)
+        except ProtocolError:
+            self._intake.receive(topic, payload)  # what became of it is counted in the store
+            return
+        now = self._clock()
+        try:
             if not self._study.is_member(address.pseudonym):
                 raise ProtocolError("Somebody who is no member speaks in a round.")
             heard = self._inbox.receive(address.pseudonym, payload, now)
@@ -138,7 +145,7 @@ class Post:
             case Kind.ROUND:
                 self.rounds.receive(bytes.fromhex(pseudonym), parcel.content, now)
             case Kind.STATUS:
-                head = parse_head(parcel.content)
+                head = parse_head(parcel.content[_MOMENT_BYTES:])
                 if (head.study, head.pseudonym) != (self._study.name, pseudonym):
                     raise ProtocolError("A device speaks of another's ledger.")
                 judged = judge(self._store, self._study.policy, head)

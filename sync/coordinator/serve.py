@@ -75,13 +75,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 class _LiveFeed:
     """What the page says about where reports come from."""
 
-    subscription: Subscription
+    link: Subscription | Post
     name: str
 
     @property
     def connected(self) -> bool:
         """Whether reports can arrive right now."""
-        return self.subscription.connected
+        return self.link.connected
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -122,33 +122,28 @@ def run(arguments: argparse.Namespace) -> int:
         host, port = arguments.broker if own is None else (own.host, own.port)
         feed_name = f"{own.kind if own else 'external'} at {host}:{port}"
         endpoint = Endpoint(host, port, _tls(arguments, founded))
-        intake = Intake(name, policy, store)
-        client = f"sottovoce-coordinator-{name}"
-        if founded is not None:
-            intake = Intake(name, policy, store, founded.is_member)
-            client = "coordinator"  # the broker takes it from the certificate
-        subscription = Subscription(
-            host,
-            port,
-            client,
-            all_reports(name),
-            lambda topic, payload: _take(intake, topic, payload),
-            tls=endpoint.tls,
-            on_fault=_say,
-        )
-        feed = _LiveFeed(stack.enter_context(subscription), feed_name)
-        if founded is not None:
-            book = stack.enter_context(open_round_book(state / BOOK_FILE))
+        if founded is None:
+            intake = Intake(name, policy, store)
+            subscription = Subscription(
+                host,
+                port,
+                f"sottovoce-coordinator-{name}",
+                all_reports(name),
+                lambda topic, payload: _take(intake, topic, payload),
+                tls=endpoint.tls,
+                on_fault=_say,
+            )
+            feed = _LiveFeed(stack.enter_context(subscription), feed_name)
+        else:
             post = Post(
                 post_study(founded, policy, policy_digest(policy_bytes)),
-                Endpoint(host, port, founded.authority.tls("rounds")),
-                book,
+                endpoint,
+                stack.enter_context(open_round_book(state / BOOK_FILE)),
                 store,
-                client_id="rounds",
                 random_bytes=secrets.token_bytes,
                 on_fault=_say,
             )
-            stack.enter_context(post)
+            feed = _LiveFeed(stack.enter_context(post), feed_name)
         kind = own.kind if own else "external"
         study = Study(name, policy, arguments.minimum)
         page_port = stack.enter_context(

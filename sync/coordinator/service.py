@@ -156,7 +156,8 @@ def _health(store: ReportStore, feed: Feed) -> Health:
         else f"The broker ({feed.name}) is not reached; devices keep their reports meanwhile.",
         broker=feed.name,
         connected=connected,
-        reports=sum(tally.count for tally in tallies if tally.outcome is Outcome.STORED),
+        reports=sum(tally.count for tally in tallies if tally.outcome is Outcome.STORED)
+        + sum(each.reports for each in store.snapshot().sums if each.noise is not None),
         messages=sum(tally.count for tally in tallies),
     )
 
