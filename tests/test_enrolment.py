@@ -428,6 +428,14 @@ def test_strangers_at_the_desk_neither_stop_nor_hold_it(world: World) -> None:
     assert not faults
 
 
+def test_a_desk_on_every_address_answers_on_ipv4_too(world: World) -> None:
+    with opened_desk(desk_of(world), world.authority, "", 0) as port:
+        for host in ("127.0.0.1", "::1") if socket.has_dualstack_ipv6() else ("127.0.0.1",):
+            invite = dataclasses.replace(world.invite(), desk_port=port, host=host)
+            ask = asked(invite, secrets.token_hex(16))
+            assert exchange(invite, ask)[:1] == b"\x01"
+
+
 def test_a_desk_whose_disk_fails_answers_nothing_and_goes_on(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

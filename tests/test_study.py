@@ -197,7 +197,7 @@ def test_broker_lists_that_vanish_are_told_and_made_again(tmp_path: Path) -> Non
         assert all(path.exists() for path in lists)
 
 
-def test_another_studys_revocation_list_is_not_taken_for_ours(tmp_path: Path) -> None:
+def test_a_revocation_list_changes_only_with_what_is_on_it(tmp_path: Path) -> None:
     now = datetime.now(UTC)
     ca = CertificateAuthority.found("north", now)
     first = ca.revocation_list([1, 2**158], now)
