@@ -4,8 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import edge_models  # noqa: F401  (first: it turns ONNX Runtime's telemetry off)
+
+# A busy machine is no fault of the code: no test fails because it took its time.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 _DEFAULT = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 

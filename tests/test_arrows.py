@@ -64,7 +64,9 @@ NETWORK = ("asyncio", "http", "httpx", "requests", "smtplib", "socket", "ssl", "
 MAY_NETWORK = {
     "agent.service": {"http", "socket", "urllib"},  # the person's page, on loopback
     "agent.page": {"http", "socket", "urllib"},
-    "agent.demo.processes": {"http", "urllib"},  # reads the coordinator's page; never on a device
+    # The demo runs a whole study on one machine, and is never part of a device.
+    "agent.demo.processes": {"http", "socket", "urllib"},
+    "sync.broker": {"asyncio", "socket"},
     "sync.endpoint": {"socket", "ssl"},  # the names of what can go wrong, and TLS settings
     "sync.enrolment_line": {"socket", "ssl"},  # once, to the study's desk; sends an Ask or nothing
     "agent.membership": {"ssl"},  # certificates from one form into another

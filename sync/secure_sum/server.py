@@ -181,8 +181,10 @@ class Gathering:
         place = self._cohort.place_of[name]
         body = wire.unsigned(payload, self._cohort.adverts[place].credential.signing_key)
         if step is Step.REFUSAL:
-            self.refusals[name] = _words(body)
-            return True
+            words = _words(body)
+            news = self.refusals.get(name) != words
+            self.refusals[name] = words
+            return news
         if step is not self.awaited:
             raise ProtocolError("A message came too late, or before its turn.")
         if place in self._answers():
