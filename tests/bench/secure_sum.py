@@ -310,5 +310,6 @@ def _beside_flower(members: int, ours: Cost) -> Figure:
         name, f"{total / ours.total_ms:.0f} times faster", "faster", total > ours.total_ms,
         f"{total:.0f} ms by flwr's primitives as its client calls them ({steps}), among strangers "
         f"{ours.total_ms:.1f} ms by ours, signatures and confirmations included, which theirs "
-        f"lacks; {unsplit:.1f} times without their splitting; {hood.degree} neighbours, threshold {hood.threshold}, {_NUMBERS} numbers",
+        f"lacks; {unsplit:.1f} times without their splitting; "
+        f"{hood.degree} neighbours, threshold {hood.threshold}, {_NUMBERS} numbers",
     )  # fmt: skip
