@@ -41,7 +41,7 @@ _SIZES = (20, 100, 300, 1000, 2000)
 _COHORT = 1000
 _ROUNDS = 7
 _PEER = Path(__file__).with_name("_flower_secagg.py")
-_PEER_PYTHON = "SOTTOVOCE_FLOWER_PYTHON"
+_PEER_PYTHON = "SOTTOVOCE_FLOWER"
 
 
 @dataclass(frozen=True, slots=True)
