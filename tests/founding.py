@@ -17,6 +17,7 @@ from sync.coordinator.authority import Authority, StudyFile, found_study
 from sync.coordinator.founded import Founded, opened_study
 from sync.coordinator.study import new_invite
 from sync.invites import Invite
+from sync.messages import Noise
 
 KEY = bytes(range(32))
 
@@ -80,7 +81,7 @@ class World:
 
 
 @contextmanager
-def founded_study(folder: Path, study: str = "north") -> Iterator[World]:
+def founded_study(folder: Path, study: str = "north", noise: Noise = "sum") -> Iterator[World]:
     """A study founded on loopback, its desk open; its broker runs when asked for."""
     clock, state = Clock(), folder / "state"
     about = StudyFile(
@@ -89,6 +90,7 @@ def founded_study(folder: Path, study: str = "north") -> Iterator[World]:
         host="127.0.0.1",
         broker_port=free_port(),
         desk_port=free_port(),
+        noise=noise,
     )
     found_study(
         state, about, shipped_bundle().policy, now=clock(), random_bytes=secrets.token_bytes

@@ -221,6 +221,30 @@ def test_a_step_that_comes_too_early_waits_for_its_turn(book: RoundBook) -> None
     assert held
 
 
+def test_a_clock_that_jumps_costs_nothing_twice(book: RoundBook) -> None:
+    fleet = fleet_of(20, book)
+    terms_of_round = fleet.rounds.start(draft(), fleet.now)  # type: ignore[arg-type]
+    jumps = iter([0, -7 * 24 * 3600, 30, -3600, 0])
+    device = next(iter(fleet.devices.values()))
+    while terms_of_round.round not in fleet.ended:
+        letters = list(fleet.rounds.due(fleet.now))
+        fleet.now += not letters
+        for letter in letters:
+            if letter.name == device.name:  # its clock is wrong by days, and not the others'
+                moment = fleet.now + next(jumps)
+                fleet.now, right = moment, fleet.now
+                fleet._deliver(letter, lambda _n, _s: False)
+                fleet.now = right
+            else:
+                fleet._deliver(letter, lambda _n, _s: False)
+    assert isinstance(fleet.ended[terms_of_round.round], Opened)
+    assert len(device.notebook.paid.spends) == 1
+    ahead = terms_of_round.deadlines[-1] + 1
+    with pytest.raises(ProtocolError):  # years ahead: it takes the round to be over
+        late = bytes.fromhex(terms_of_round.round) + bytes([Step.SURVIVORS])
+        device.participation.hear(Parcel(Kind.ROUND, late), ahead)
+
+
 def test_parts_of_rounds_that_were_over_long_ago_are_forgotten(book: RoundBook) -> None:
     fleet = fleet_of(20, book)
     fleet.run(draft())  # type: ignore[arg-type]

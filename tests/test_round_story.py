@@ -177,3 +177,29 @@ def test_a_store_put_back_from_a_backup_takes_no_part(
                 assert wait_until(lambda: Standing.of(homes[0], PERIOD).refusal, 20)
                 assert "older" in str(Standing.of(homes[0], PERIOD).refusal)
                 assert courier.trouble is not None
+
+
+def test_a_study_that_says_so_gets_reports_noised_on_each_device(
+    tmp_path: Path, book: RoundBook
+) -> None:
+    with founded_study(tmp_path / "small", noise="local") as world, ExitStack() as stack:
+        store = stack.enter_context(
+            open_store(
+                tmp_path / "local.db",
+                study="north",
+                policy=POLICY.reference,
+                cells=CELLS,
+                clock=world.clock,
+            )
+        )
+        broker = stack.enter_context(world.broker())
+        stack.enter_context(coordinator(world, broker, book, store))
+        homes = [device(world, number) for number in range(3)]
+        assert not any(home.sums for home in homes)
+        for home in homes:
+            stack.enter_context(Courier(home, clock=world.clock))
+        assert wait_until(lambda: [s.reports for s in store.snapshot().sums] == [3], 20)
+        assert store.snapshot().sums[0].noise is None
+        for home in homes:
+            with home.open_store() as own:
+                assert own.book.ledger().periods == {PERIOD}
