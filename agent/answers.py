@@ -15,9 +15,9 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
+from agent.capture.frames import GapReason, Sensor
 from agent.codec import Outgoing
 from agent.errors import DamagedRecord
-from agent.frames import GapReason, Sensor
 from agent.reporter import Study
 from agent.store import Store
 from sync.errors import DoorError, ProtocolError

@@ -18,8 +18,8 @@ from typing import Final, NoReturn, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from agent.capture.frames import GapReason, Sensor
 from agent.errors import DamagedRecord
-from agent.frames import GapReason, Sensor
 from agent.records import GAD7_ITEMS, PHQ8_ITEMS, CheckIn, GapRecord, WindowRecord
 from edge_models.assessment import Abstention, Assessment, Scores
 from edge_models.errors import ContractError, Explained

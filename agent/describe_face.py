@@ -13,8 +13,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from agent.camera import face_track, open_recording
-from agent.sensing import Indicator
+from agent.capture.camera import face_track, open_recording
+from agent.capture.sensing import Indicator
 from agent.tables import Row, open_table
 from edge_models.errors import RecordingError
 from edge_models.facial import FACIAL_NAMES, summarise

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from agent.frames import Gap, TurnedOff
+from agent.capture.frames import Gap, TurnedOff
 from agent.records import GapRecord, WindowRecord
 from agent.screening import Heard, Judged, Screener
 from edge_models.assessment import Abstention, Assessment

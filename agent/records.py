@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from agent.frames import GapReason, Sensor
+from agent.capture.frames import GapReason, Sensor
 from edge_models.assessment import Assessment
 from edge_models.errors import ContractError
 

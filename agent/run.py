@@ -20,6 +20,7 @@ from pathlib import Path
 
 from agent.account import Account
 from agent.answers import Live
+from agent.capture.sensing import Indicator
 from agent.cold_code import let_cold_code_go
 from agent.config import Settings, settings_said
 from agent.courier import Courier
@@ -29,7 +30,6 @@ from agent.home import Home, open_home
 from agent.pipeline import screen_stream
 from agent.records import GapRecord, WindowRecord
 from agent.screening import Screener
-from agent.sensing import Indicator
 from agent.service import ParticipantPage
 from agent.sources import Chosen, choose, open_sources
 from agent.store import Store

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from agent.capture.frames import Gap, Sensor, TurnedOff
+from agent.capture.microphone import Microphone
+from agent.capture.recorded import recorded
+from agent.capture.sensing import Indicator
 from agent.errors import SettingError
-from agent.frames import Gap, Sensor, TurnedOff
-from agent.microphone import Microphone
 from agent.pipeline import FaceTrack
-from agent.recorded import recorded
-from agent.sensing import Indicator
 from edge_models.errors import RecordingError
 from edge_models.raw import RawAudio
 from edge_models.recordings import duration_s
@@ -98,7 +98,7 @@ def open_sources(
     with ExitStack() as stack:
         faces: FaceTrack | None = None
         if chosen.camera is not None:
-            from agent.camera import face_track  # OpenCV and MediaPipe: only with a camera
+            from agent.capture.camera import face_track  # OpenCV and MediaPipe: only with a camera
 
             track = face_track(
                 chosen.camera,
@@ -123,7 +123,7 @@ def _sound(
         return recorded(chosen.microphone, indicator=indicator, pace=chosen.pace, stop=stop)
     if chosen.microphone is None:
         return _turned_off(chosen, stop, lambda: time.monotonic() - started_s)
-    from agent.portaudio import PortAudio  # loads PortAudio: only where a device is used
+    from agent.capture.portaudio import PortAudio  # loads PortAudio: only where a device is used
 
     microphone = stack.enter_context(
         Microphone(chosen.microphone, backend=PortAudio(), indicator=indicator, begins_s=started_s)
@@ -197,7 +197,7 @@ def _duration_or_nothing(path: Path) -> float:
 
 
 def _video_s(path: Path) -> float:
-    from agent.camera import open_recording
+    from agent.capture.camera import open_recording
 
     device = open_recording(path)
     try:

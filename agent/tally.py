@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 
-from agent.frames import GapReason
+from agent.capture.frames import GapReason
 from agent.records import GapRecord, WindowRecord
 from edge_models.errors import ContractError
 from edge_models.manifest import Thresholds

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from agent.camera_device import CameraFault
-from agent.frames import Sensor
-from agent.sensing import Indicator
+from agent.capture.camera_device import CameraFault
+from agent.capture.frames import Sensor
+from agent.capture.sensing import Indicator
 from edge_models.facial import FaceObservation
 from edge_models.raw import RawImage
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from agent.answers import Live
-from agent.frames import GapReason, Sensor
+from agent.capture.frames import GapReason, Sensor
 from agent.keys import Purpose, sub_key
 from agent.reporter import Study, prepare_reports, send_outbox
 from agent.service import ParticipantPage

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agent.sound_device import BLOCK_S, OnBlock, OpenStream
+from agent.capture.sound_device import BLOCK_S, OnBlock, OpenStream
 
 
 class World:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agent.frames import GapReason, Sensor
+from agent.capture.frames import GapReason, Sensor
 from agent.keys import STORE_FILE
 from agent.records import GapRecord, WindowRecord
 from agent.store import Store

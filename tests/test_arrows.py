@@ -18,8 +18,8 @@ OFF_THE_DEVICE = ("edge_models.training", "edge_models.threats", "sync.coordinat
 
 ONE_PLACE = {
     # hardware
-    "pyaudio": {"agent.portaudio"},
-    "cv2": {"agent.camera"},
+    "pyaudio": {"agent.capture.portaudio"},
+    "cv2": {"agent.capture.camera"},
     # models
     "webrtcvad": {"edge_models.speech_gate"},
     "onnxruntime": {"edge_models.runner"},

@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from agent.camera import OpenCvDevice, face_track, open_camera, open_recording
-from agent.camera_device import CameraFault
-from agent.camera_live import LiveTrack
-from agent.camera_recorded import RecordedTrack
+from agent.capture.camera import OpenCvDevice, face_track, open_camera, open_recording
+from agent.capture.camera_device import CameraFault
+from agent.capture.camera_live import LiveTrack
+from agent.capture.camera_recorded import RecordedTrack
+from agent.capture.frames import GapReason, Sensor
+from agent.capture.sensing import Indicator
 from agent.errors import SettingError
-from agent.frames import GapReason, Sensor
-from agent.sensing import Indicator
 from edge_models.errors import RecordingError
 from edge_models.facial import summarise
 from tests.fake_camera import FakeClock, FakeMesh, lively

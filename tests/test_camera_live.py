@@ -7,11 +7,11 @@ from contextlib import contextmanager, nullcontext
 import numpy as np
 import pytest
 
-from agent.camera_device import CameraFault
-from agent.camera_live import LiveTrack
-from agent.frames import Gap, GapReason, Sensor
-from agent.pace import Backoff, Pace
-from agent.sensing import Indicator
+from agent.capture.camera_device import CameraFault
+from agent.capture.camera_live import LiveTrack
+from agent.capture.frames import Gap, GapReason, Sensor
+from agent.capture.pace import Backoff, Pace
+from agent.capture.sensing import Indicator
 from edge_models.errors import ContractError
 from tests.fake_camera import FakeCamera, FakeClock, FakeMesh, draw, lively
 

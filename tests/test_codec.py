@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from agent.capture.frames import GapReason, Sensor
 from agent.codec import (
     Outgoing,
     decode_gap,
@@ -24,7 +25,6 @@ from agent.codec import (
     encode_window,
 )
 from agent.errors import DamagedRecord
-from agent.frames import GapReason, Sensor
 from agent.records import GapRecord, WindowRecord
 from edge_models.assessment import Abstention, Assessment, Scores
 from edge_models.errors import ContractError

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agent.frames import GapReason
+from agent.capture.frames import GapReason
 from edge_models.errors import ContractError
 from sync.envelope import MOST_PAYLOAD_BYTES
 from sync.errors import ProtocolError

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.capture.frames import Gap, GapReason, Sensor
+from agent.capture.intake import Intake
+from agent.capture.microphone import Microphone, Patience
+from agent.capture.sensing import Indicator
+from agent.capture.sound_device import MicrophoneFault
 from agent.errors import DeviceError
-from agent.frames import Gap, GapReason, Sensor
-from agent.intake import Intake
-from agent.microphone import Microphone, Patience
-from agent.sensing import Indicator
-from agent.sound_device import MicrophoneFault
 from edge_models.errors import ContractError
 from edge_models.raw import RawAudio
 from tests.sound_world import Act, FakeMicrophone, World, fail, speak, then, vanish

@@ -7,8 +7,8 @@ from typing import cast
 
 import numpy as np
 
-from agent.frames import Gap, GapReason, Sensor, TurnedOff
-from agent.looked import Looked
+from agent.capture.frames import Gap, GapReason, Sensor, TurnedOff
+from agent.capture.looked import Looked
 from agent.pipeline import screen_stream
 from agent.records import GapRecord, WindowRecord
 from agent.screening import Heard, Judged, Screener

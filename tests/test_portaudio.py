@@ -8,9 +8,9 @@ import numpy as np
 import pyaudio
 import pytest
 
-from agent.frames import GapReason
-from agent.portaudio import InputDevice, PortAudio, list_devices
-from agent.sound_device import MicrophoneFault
+from agent.capture.frames import GapReason
+from agent.capture.portaudio import InputDevice, PortAudio, list_devices
+from agent.capture.sound_device import MicrophoneFault
 
 _Entry = dict[str, Any]
 

@@ -18,10 +18,10 @@ pytestmark = pytest.mark.xdist_group("pulse")
 _RECORD = """
 import json, sys
 import numpy as np
-from agent.frames import Gap
-from agent.microphone import Microphone, Patience
-from agent.portaudio import PortAudio
-from agent.sensing import Indicator
+from agent.capture.frames import Gap
+from agent.capture.microphone import Microphone, Patience
+from agent.capture.portaudio import PortAudio
+from agent.capture.sensing import Indicator
 seconds, out = float(sys.argv[1]), sys.argv[2]
 patience = Patience(retry_first_s=0.2, retry_most_s=1.0, silent_s=60)
 microphone = Microphone("default", backend=PortAudio(), indicator=Indicator(), patience=patience)

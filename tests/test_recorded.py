@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from agent.frames import Gap, GapReason, Sensor
-from agent.recorded import recorded
-from agent.sensing import Indicator
+from agent.capture.frames import Gap, GapReason, Sensor
+from agent.capture.recorded import recorded
+from agent.capture.sensing import Indicator
 from edge_models.raw import RawAudio
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from agent.capture.frames import Sensor
+from agent.capture.sensing import Indicator, Lamp
 from agent.errors import DeviceError, SettingError
-from agent.frames import Sensor
-from agent.sensing import Indicator, Lamp
 
 
 def test_the_light_is_on_inside_and_off_outside() -> None:

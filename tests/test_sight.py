@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.camera_live import NewestPicture
-from agent.frames import GapReason
-from agent.looked import SightLog
-from agent.pace import Backoff, Pace, Sampler
-from agent.sight import Orientation, Sight
+from agent.capture.camera_live import NewestPicture
+from agent.capture.frames import GapReason
+from agent.capture.looked import SightLog
+from agent.capture.pace import Backoff, Pace, Sampler
+from agent.capture.sight import Orientation, Sight
 from edge_models.errors import ContractError
 from edge_models.facial import FaceObservation
 from edge_models.raw import RawImage

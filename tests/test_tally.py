@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.frames import GapReason, Sensor
+from agent.capture.frames import GapReason, Sensor
 from agent.records import GapRecord, WindowRecord
 from agent.tally import FEWEST_SCORED, LEAST_GAP_S, counts_of, tally_of
 from edge_models.assessment import Abstention

@@ -31,10 +31,10 @@ _BLOCK: Final = 1_600
 # The agent's capture and windows, and nothing after them. Prints what it measured as JSON.
 _LISTEN: Final = """
 import json, resource, sys, time
-from agent.frames import Gap
-from agent.microphone import Microphone
-from agent.portaudio import PortAudio
-from agent.sensing import Indicator
+from agent.capture.frames import Gap
+from agent.capture.microphone import Microphone
+from agent.capture.portaudio import PortAudio
+from agent.capture.sensing import Indicator
 from edge_models.windows import WindowCutter
 seconds, started = float(sys.argv[1]), float(sys.argv[2])
 cutter, gaps, cpu, heard = WindowCutter(), 0, None, 0

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from agent.camera import face_track, open_recording
-from agent.sensing import Indicator
+from agent.capture.camera import face_track, open_recording
+from agent.capture.sensing import Indicator
 from edge_models.blendshapes import Blendshapes, read_face_models, task_file
 from edge_models.face_mesh import FaceMesh
 from edge_models.quiet import native_chatter_held_back
@@ -103,8 +103,8 @@ from pathlib import Path
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1])
 before = resident()
-from agent.camera import face_track
-from agent.sensing import Indicator
+from agent.capture.camera import face_track
+from agent.capture.sensing import Indicator
 with face_track(Path(sys.argv[1]), frames_per_s=10, indicator=Indicator(),
                 clock=time.monotonic, live=False) as track:
     track.between(0.0, 10.0)

@@ -29,7 +29,7 @@ import os, sys, time
 from agent.hardening import harden
 harden()
 import numpy as np
-from agent import camera
+from agent.capture import camera
 from edge_models.command import main
 film = {film!r}
 
@@ -187,7 +187,7 @@ def _first_sound_s() -> float:
     """From the start of `sottovoce run` until the microphone's light is on, by its own trace."""
     code = (
         "import sys, time\n"
-        "from agent import microphone\n"
+        "from agent.capture import microphone\n"
         "from edge_models.command import main\n"
         "blocks = microphone.Microphone.blocks\n"
         "def told(self):\n"

@@ -21,12 +21,12 @@ from typing import Final, Self
 
 import numpy as np
 
-from agent.frames import Gap, GapReason, Sensor
-from agent.intake import Block, Intake, Stopped, Wait
-from agent.pace import Backoff
-from agent.sensing import Indicator
-from agent.sound_device import BLOCK_S, Backend, MicrophoneFault, OpenStream
-from agent.stream_clock import StreamClock
+from agent.capture.frames import Gap, GapReason, Sensor
+from agent.capture.intake import Block, Intake, Stopped, Wait
+from agent.capture.pace import Backoff
+from agent.capture.sensing import Indicator
+from agent.capture.sound_device import BLOCK_S, Backend, MicrophoneFault, OpenStream
+from agent.capture.stream_clock import StreamClock
 from edge_models.raw import SAMPLE_RATE_HZ, RawAudio
 from edge_models.recordings import Resampler
 

@@ -1,7 +1,7 @@
 """What listening needs of a microphone, and how a microphone says that it can't be used.
 
-Place in the life of a frame: the border between `agent.portaudio`, which knows PyAudio, and
-`agent.microphone`, which doesn't.
+Place in the life of a frame: the border between `agent.capture.portaudio`, which knows PyAudio, and
+`agent.capture.microphone`, which doesn't.
 """
 
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from agent.capture.frames import GapReason
 from agent.errors import DeviceError
-from agent.frames import GapReason
 
 BLOCK_S: Final = 0.1
 """A device calls back with each 100 ms of sound; at 20 ms, waking up costs 1 % of a core."""

@@ -12,8 +12,8 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from agent.frames import GapReason
-from agent.looked import SightLog
+from agent.capture.frames import GapReason
+from agent.capture.looked import SightLog
 from edge_models.facial import FaceObservation
 from edge_models.raw import RawImage
 

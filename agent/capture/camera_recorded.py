@@ -11,12 +11,12 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Final, Self
 
-from agent.camera_device import Device, MakeMesh, OpenDevice
-from agent.frames import GapReason, Sensor
-from agent.looked import Looked, SightLog
-from agent.pace import Sampler
-from agent.sensing import Indicator
-from agent.sight import Sight
+from agent.capture.camera_device import Device, MakeMesh, OpenDevice
+from agent.capture.frames import GapReason, Sensor
+from agent.capture.looked import Looked, SightLog
+from agent.capture.pace import Sampler
+from agent.capture.sensing import Indicator
+from agent.capture.sight import Sight
 from edge_models.errors import ContractError
 
 _HOLE_S: Final = 1.0  # between two pictures: a damaged stretch

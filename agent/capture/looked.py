@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from agent.frames import Gap, GapReason, Sensor
+from agent.capture.frames import Gap, GapReason, Sensor
 from edge_models.facial import FaceObservation
 
 _MOST_OBSERVATIONS: Final = 20_000  # half an hour at 10 a second, about 7 MB

@@ -17,12 +17,12 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Final, Self
 
-from agent.camera_device import CameraFault, Device, MakeMesh, OpenDevice
-from agent.frames import GapReason, Sensor
-from agent.looked import Looked, SightLog
-from agent.pace import Backoff, Pace, Sampler
-from agent.sensing import Indicator
-from agent.sight import FROZEN_AFTER_S, Sight
+from agent.capture.camera_device import CameraFault, Device, MakeMesh, OpenDevice
+from agent.capture.frames import GapReason, Sensor
+from agent.capture.looked import Looked, SightLog
+from agent.capture.pace import Backoff, Pace, Sampler
+from agent.capture.sensing import Indicator
+from agent.capture.sight import FROZEN_AFTER_S, Sight
 from edge_models.errors import Explained
 from edge_models.raw import RawImage
 

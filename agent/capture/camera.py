@@ -5,7 +5,7 @@ channels, huge, another size each time) becomes one kind of picture or none; the
 copy is overwritten; a camera that can't be used is named by a reason and told with a remedy.
 
 Place in the life of a frame: **camera** → face mesh → facial summary. Here begins the life of
-pixels; it ends in `agent.sight`.
+pixels; it ends in `agent.capture.sight`.
 """
 
 import os
@@ -17,13 +17,13 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from agent.camera_device import CameraFault
-from agent.camera_live import LiveTrack
-from agent.camera_recorded import RecordedTrack
+from agent.capture.camera_device import CameraFault
+from agent.capture.camera_live import LiveTrack
+from agent.capture.camera_recorded import RecordedTrack
+from agent.capture.frames import GapReason
+from agent.capture.pace import Pace
+from agent.capture.sensing import Indicator
 from agent.errors import SettingError
-from agent.frames import GapReason
-from agent.pace import Pace
-from agent.sensing import Indicator
 from edge_models.errors import RecordingError
 from edge_models.face_mesh import FaceMesh
 from edge_models.raw import RawImage

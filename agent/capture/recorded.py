@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
-from agent.frames import Gap, GapReason, Sensor
-from agent.sensing import Indicator
+from agent.capture.frames import Gap, GapReason, Sensor
+from agent.capture.sensing import Indicator
 from edge_models.errors import RecordingError
 from edge_models.raw import SAMPLE_RATE_HZ, RawAudio
 from edge_models.recordings import read_recording

@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 import pyaudio
 
-from agent.frames import GapReason
-from agent.sound_device import BLOCK_S, MicrophoneFault, OnBlock, OpenStream
+from agent.capture.frames import GapReason
+from agent.capture.sound_device import BLOCK_S, MicrophoneFault, OnBlock, OpenStream
 from edge_models.quiet import native_chatter_held_back
 from edge_models.raw import SAMPLE_RATE_HZ
 
@@ -48,7 +48,7 @@ class InputDevice:
 
 
 class PortAudio:
-    """The real backend of `agent.microphone.Microphone`."""
+    """The real backend of `agent.capture.microphone.Microphone`."""
 
     @contextmanager
     def opened(self, device: str, on_block: OnBlock) -> Iterator[OpenStream]:

@@ -1,16 +1,16 @@
 """What watching needs of a camera, and how a camera says that it can't be used.
 
-Place in the life of a frame: the border between `agent.camera`, which knows OpenCV, and the two
-ways of watching, `agent.camera_live` and `agent.camera_recorded`, which don't.
+Place in the life of a frame: the border between `camera`, which knows OpenCV, and the two ways of
+watching, `camera_live` and `camera_recorded`, which don't.
 """
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from agent.capture.frames import GapReason
+from agent.capture.sight import Mesh
 from agent.errors import DeviceError
-from agent.frames import GapReason
-from agent.sight import Mesh
 from edge_models.raw import RawImage
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from agent.capture.frames import Sensor
 from agent.errors import DeviceError, SettingError
-from agent.frames import Sensor
 
 Listener = Callable[[frozenset[Sensor]], None]
 
