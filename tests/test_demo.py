@@ -10,9 +10,13 @@ DEMO = [sys.executable, "-m", "edge_models.command", "demo", "--headless"]
 
 
 @pytest.mark.slow
-def test_the_whole_chain_runs_on_real_recordings(recordings: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("people", "noise"), [(6, "in each report"), (20, "in the sum")])
+def test_the_whole_chain_runs_on_real_recordings(
+    recordings: Path, tmp_path: Path, people: int, noise: str
+) -> None:
+    words = ["--participants", str(people), "--recordings", str(recordings)]
     finished = subprocess.run(
-        [*DEMO, "--participants", "6", "--recordings", str(recordings), "--keep", str(tmp_path)],
+        [*DEMO, *words, "--keep", str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=300,
@@ -22,6 +26,8 @@ def test_the_whole_chain_runs_on_real_recordings(recordings: Path, tmp_path: Pat
     assert "Coordinator's page: http://127.0.0.1:" in finished.stdout
     assert "Participant's page: http://127.0.0.1:" in finished.stdout
     assert "Failed" not in finished.stdout
+    rounds = tmp_path / "coordinator" / "rounds.db"
+    assert rounds.exists() == (noise == "in the sum")
 
 
 def test_recordings_that_cannot_be_heard_fail_the_demo(tmp_path: Path) -> None:
