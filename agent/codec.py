@@ -34,6 +34,7 @@ _CHECK_IN: Final = 1
 _SPEND: Final = 2
 _SPEND_UNCHAINED: Final = 1  # of a report, before there was a chain
 _OUTGOING: Final = 1
+_GONE: Final = 2  # a round's message that has left: what it was, without its bytes
 _SINGLE: Final = 1
 
 _DIGEST_BYTES: Final = 32
@@ -41,16 +42,37 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST: Final = 0xFFFF
 _NO_ARRAY: Final = 0xFFFF
 _ALONE: Final = (None, False, True)
+_ROUND_LABEL: Final = "round/"  # with the round's id, where a report has its period
 _FRACTION: Final = re.compile(r"[0-9]{1,20}/[0-9]{1,20}", re.ASCII)
 
 Choice = TypeVar("Choice", Sensor, GapReason, Abstention, Purpose)
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A finished report as the outbox keeps it: `sealed` by `sync.release`, sent or waiting.
+class Gone:
+    """What is kept of a round's message once it has left.
 
-    `number` is its place in the outbox; `sent_at` (UTC) is None while it waits.
+    `step` is the protocol's name of it, empty where it is not known; `piece` of `pieces`, from 1;
+    `digest` the SHA-256 (32 bytes) of the `size_bytes` that left. `purpose` and `subject` are the
+    round's, empty where that was forgotten.
+    """
+
+    purpose: str
+    subject: str
+    step: str
+    piece: int
+    pieces: int
+    size_bytes: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A finished message as the outbox keeps it: `sealed` by `sync.release`, sent or waiting.
+
+    `number` is its place in the outbox; `sent_at` (UTC) is None while it waits. A report has a
+    `period`, a message of a round the round's id in `round`; of the latter only what `gone` tells
+    is kept once it was sent, and `sealed` is empty.
     """
 
     number: int
@@ -58,6 +80,8 @@ class Outgoing:
     made_at: datetime
     sent_at: datetime | None
     sealed: bytes
+    round: str = ""
+    gone: Gone | None = None
 
 
 def encode_window(record: WindowRecord) -> bytes:
@@ -202,36 +226,58 @@ def decode_spend(raw: bytes) -> tuple[Spend, bytes | None]:
 
 
 def encode_outgoing(outgoing: Outgoing) -> bytes:
-    """A report of the outbox as bytes; its number is its place and is not written.
+    """A message of the outbox as bytes; its number is its place and is not written.
 
     Raises:
-        ContractError: a name in it is longer than 65,534 bytes.
+        ContractError: a name in it is longer than 65,534 bytes, or a digest has not 32.
     """
     sent = b"" if outgoing.sent_at is None else _moment(outgoing.sent_at)
+    form = _OUTGOING if outgoing.gone is None else _GONE
     return b"".join(
         (
-            struct.pack("<BB", _OUTGOING, len(sent)),
-            _text(outgoing.period),
+            struct.pack("<BB", form, len(sent)),
+            _text(_ROUND_LABEL + outgoing.round if outgoing.round else outgoing.period),
             _moment(outgoing.made_at),
             sent,
-            outgoing.sealed,
+            outgoing.sealed if outgoing.gone is None else _encode_gone(outgoing.gone),
         )
     )
 
 
+def _encode_gone(gone: Gone) -> bytes:
+    if len(gone.digest) != _DIGEST_BYTES:
+        raise ContractError("The digest of what has left has 32 bytes.")
+    words = b"".join(map(_text, (gone.purpose, gone.subject, gone.step)))
+    return words + struct.pack("<HHI", gone.piece, gone.pieces, gone.size_bytes) + gone.digest
+
+
 def decode_outgoing(raw: bytes, number: int) -> Outgoing:
-    """A report of the outbox; `number` is its place there.
+    """A message of the outbox; `number` is its place there.
 
     Raises:
         DamagedRecord: the bytes hold none.
     """
-    rest = _Rest(raw, _OUTGOING)
+    has_gone = raw[:1] == struct.pack("<B", _GONE)
+    rest = _Rest(raw, _GONE if has_gone else _OUTGOING)
     (sent_bytes,) = rest.unpack("<B")
-    period, made_at = rest.text(), rest.moment()
+    about, made_at = rest.text(), rest.moment()
     if sent_bytes not in (0, 8):
         _unreadable()
     sent_at = rest.moment() if sent_bytes else None
-    return Outgoing(number, period, made_at, sent_at, rest.everything())
+    of_round = about.startswith(_ROUND_LABEL)
+    period, round_id = ("", about.removeprefix(_ROUND_LABEL)) if of_round else (about, "")
+    if not has_gone:
+        return Outgoing(number, period, made_at, sent_at, rest.everything(), round_id)
+    gone = _decode_gone(rest)
+    return Outgoing(number, period, made_at, sent_at, b"", round_id, gone)
+
+
+def _decode_gone(rest: "_Rest") -> Gone:
+    purpose, subject, step = rest.text(), rest.text(), rest.text()
+    piece, pieces, size_bytes = (int(value) for value in rest.unpack("<HHI"))
+    digest = rest.take(_DIGEST_BYTES)
+    rest.must_be_empty()
+    return Gone(purpose, subject, step, piece, pieces, size_bytes, digest)
 
 
 def encode_single(name: str, content: bytes) -> bytes:

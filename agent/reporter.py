@@ -8,12 +8,15 @@ not take stays, in order.
 Place in the life of a report: tally → `release` → **store's outbox** → `transport`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
+from agent.codec import Gone, Outgoing
 from agent.errors import DamagedRecord, StoreError
+from agent.parts import gone_of
+from agent.shelf import Kind
 from agent.store import Store
 from agent.tally import counts_of
 from edge_models.errors import Explained
@@ -67,9 +70,10 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """`sent`: the periods whose reports left now, `sent_bytes` in all; `waiting`: those that wait.
+    """`sent`: the periods whose reports left now; `waiting`: those whose reports wait.
 
-    `why` is what keeps them, None when nothing waits.
+    `sent_bytes` left in all, messages of rounds included; `why` is what keeps the rest, None when
+    nothing waits.
     """
 
     sent: tuple[str, ...]
@@ -151,32 +155,48 @@ def prepare_reports(
 def send_outbox(store: Store, carrier: Carrier, seal: Seal, now: datetime) -> Sending:
     """Send what waits, oldest first, until the broker stops taking it.
 
-    A report that can't be opened, or was altered, is passed over and stays.
+    A message that can't be opened, or was altered, is passed over and stays. Of a round's message
+    what it was is kept, no longer its bytes.
 
     Raises:
         StoreError: the outbox can't be read.
     """
     kept: list[Explained] = []
-    sent: list[str] = []
+    sent: list[Outgoing] = []
     sent_bytes = 0
     waiting = store.outbox(kept.append)
     try:
         store.book.check()
     except LedgerRefused as refusal:
-        return Sending((), 0, tuple(outgoing.period for outgoing in waiting), refusal)
-    held: list[str] = []
+        return Sending((), 0, _periods(waiting), refusal)
+    held: list[Outgoing] = []
     for place, outgoing in enumerate(waiting):
         try:
             released = seal.reopen(outgoing.sealed)
             carrier.publish(released)
             sent_bytes += len(released.payload)
-            store.mark_sent(outgoing.number, now)
+            store.mark_sent(outgoing.number, now, _gone(store, outgoing, released))
         except DoorError as fault:
             kept.append(fault)
-            held.append(outgoing.period)
+            held.append(outgoing)
             continue
         except (BrokerError, StoreError) as fault:  # StoreError: sent, not noted; goes out again
-            held.extend(later.period for later in waiting[place:])
-            return Sending(tuple(sent), sent_bytes, tuple(held), fault)
-        sent.append(outgoing.period)
-    return Sending(tuple(sent), sent_bytes, tuple(held), kept[0] if kept else None)
+            held.extend(waiting[place:])
+            return Sending(_periods(sent), sent_bytes, _periods(held), fault)
+        sent.append(outgoing)
+    return Sending(_periods(sent), sent_bytes, _periods(held), kept[0] if kept else None)
+
+
+def _gone(store: Store, outgoing: Outgoing, released: Released) -> Gone | None:
+    """What is kept of a message once it has left: of a report all, of a round's what it was."""
+    if not outgoing.round:
+        return None
+    try:
+        return gone_of(released, store.shelf.get(Kind.PART, outgoing.round))
+    except DamagedRecord:
+        return gone_of(released, None)
+
+
+def _periods(outgoing: Iterable[Outgoing]) -> tuple[str, ...]:
+    """Those of reports; a message of a round has none."""
+    return tuple(each.period for each in outgoing if each.period)

@@ -14,6 +14,7 @@ Place in the life of a record: screening → codec → cipher → **here** → t
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final, Self, TypeVar
@@ -21,6 +22,7 @@ from typing import Final, Self, TypeVar
 from agent.book import Book
 from agent.cipher import Cipher
 from agent.codec import (
+    Gone,
     Outgoing,
     decode_check_in,
     decode_gap,
@@ -49,8 +51,6 @@ RandomBytes = Callable[[int], bytes]
 ANCHOR_FOLDER: Final = "anchor"
 """Where the ledger's anchor lies, beside the store, unless it is told otherwise."""
 
-ROUND_LABEL: Final = "round/"
-"""In the outbox, in the place of a report's period: what a round's messages are labelled with."""
 _CANARY: Final = b"sottovoce store 1"
 _FIRST_DAY: Final = date(1970, 1, 1)
 _NO_DAY: Final = 0
@@ -255,11 +255,11 @@ class Store:
                 self.shelf.put(Kind.PART, round_id, part)
             for message in sealed:
                 number = rows.next_number("outbox")
-                outgoing = Outgoing(number, ROUND_LABEL + round_id, made_at, None, message)
+                outgoing = Outgoing(number, "", made_at, None, message, round_id)
                 self._sealed.add("outbox", _NO_DAY, encode_outgoing(outgoing))
 
     def outgoing(self, on_damage: OnDamage | None = None) -> list[Outgoing]:
-        """Every report that was made, sent or waiting, oldest first; raises as `windows`."""
+        """Every message that was made, sent or waiting, oldest first; raises as `windows`."""
         made: list[Outgoing] = []
         for row in self._rows.rows("outbox"):
             try:
@@ -269,27 +269,31 @@ class Store:
         return made
 
     def outbox(self, on_damage: OnDamage | None = None) -> list[Outgoing]:
-        """The reports that wait, oldest first; raises as `windows`."""
+        """The messages that wait, oldest first; raises as `windows`."""
         return [outgoing for outgoing in self.outgoing(on_damage) if outgoing.sent_at is None]
 
     def sent(self, on_damage: OnDamage | None = None) -> list[Outgoing]:
-        """The reports that left, oldest first; raises as `windows`."""
+        """The messages that left, oldest first; raises as `windows`."""
         return [outgoing for outgoing in self.outgoing(on_damage) if outgoing.sent_at is not None]
 
-    def mark_sent(self, number: int, sent_at: datetime) -> None:
-        """Note that the broker has a report; the first time stays.
+    def mark_sent(self, number: int, sent_at: datetime, gone: Gone | None = None) -> None:
+        """Note that the broker has a message; the first time stays.
+
+        A report is kept as it left. Of a round's message only `gone` is kept from here on, where
+        it is given: its bytes are overwritten in the same transaction.
 
         Raises:
-            StoreError: there is no such report, or it can't be noted: it would be sent again.
+            StoreError: there is no such message, or it can't be noted: it would be sent again.
         """
         with self._rows.transaction() as rows:
             row = rows.row("outbox", number)
             if row is None:
-                raise StoreError(f"The store has no report {number}.", "Nothing was changed.")
+                raise StoreError(f"The store has no message {number}.", "Nothing was changed.")
             waiting = decode_outgoing(self._sealed.opened("outbox", row), number)
             if waiting.sent_at is None:
-                gone = Outgoing(number, waiting.period, waiting.made_at, sent_at, waiting.sealed)
-                self._sealed.replace("outbox", number, _NO_DAY, encode_outgoing(gone))
+                kept = b"" if gone else waiting.sealed
+                noted = replace(waiting, sent_at=sent_at, sealed=kept, gone=gone)
+                self._sealed.replace("outbox", number, _NO_DAY, encode_outgoing(noted))
 
     def _day(self, moment: datetime) -> int:
         return (moment.astimezone(UTC).date() - _FIRST_DAY).days + self._shift

@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from agent.capture.frames import GapReason, Sensor
 from agent.codec import (
+    Gone,
     Outgoing,
     decode_gap,
     decode_outgoing,
@@ -69,6 +70,27 @@ def test_a_gap_is_read_as_it_was_written(record: GapRecord) -> None:
 @given(st.builds(Outgoing, st.just(7), st.text(), TIMES, st.none() | TIMES, st.binary()))
 def test_a_report_is_read_as_it_was_written(outgoing: Outgoing) -> None:
     assert decode_outgoing(encode_outgoing(outgoing), 7) == outgoing
+
+
+@given(
+    st.builds(
+        Gone, st.text(max_size=9), st.text(max_size=9), st.text(max_size=9),
+        st.integers(1, 999), st.integers(1, 999), st.integers(0, 2**22),
+        st.binary(min_size=32, max_size=32),
+    ),
+    TIMES,
+)  # fmt: skip
+def test_what_is_kept_of_a_rounds_message_is_read_as_it_was_written(
+    gone: Gone, sent_at: datetime
+) -> None:
+    waiting = Outgoing(3, "", NOW, None, b"sealed", "ab" * 32)
+    sent = Outgoing(3, "", NOW, sent_at, b"", "ab" * 32, gone)
+    for outgoing in (waiting, sent):
+        assert decode_outgoing(encode_outgoing(outgoing), 3) == outgoing
+    cut = encode_outgoing(sent)[:-1]
+    for raw in (cut, encode_outgoing(sent) + b"x"):
+        with pytest.raises(DamagedRecord):
+            decode_outgoing(raw, 3)
 
 
 @given(st.fractions(min_value=Fraction(1, 10**9), max_value=10**6, max_denominator=10**9))

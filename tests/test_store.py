@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.codec import Outgoing, encode_window
+from agent.codec import Gone, Outgoing, encode_window
 from agent.errors import DamagedRecord, KeyMismatch, StoreError
 from agent.store import Store
 from sync.budget import Ledger, Spend
@@ -272,3 +272,18 @@ def test_a_sent_report_leaves_the_outbox_and_keeps_its_first_time(store: Store) 
     assert store.sent() == [Outgoing(1, "2026-W47", NOW, NOW, b"first")]
     with pytest.raises(StoreError):
         store.mark_sent(99, NOW)
+
+
+def test_of_a_rounds_message_only_what_it_was_is_kept_once_it_was_sent(
+    store: Store, tmp_path: Path
+) -> None:
+    gone = Gone("report", "2026-W47", "masked", 1, 1, 30_000, bytes(32))
+    pages = []
+    for number in range(1, 41):
+        store.keep_part(f"{number:064x}", None, NOW, sealed=[bytes(30_000)])
+        store.mark_sent(number, NOW, gone)
+        store.mark_sent(number, NOW + timedelta(hours=1))
+        pages.append(store._rows.connection.execute("PRAGMA page_count").fetchone()[0])
+    assert store.outbox() == []
+    assert store.sent()[-1] == Outgoing(40, "", NOW, NOW, b"", f"{40:064x}", gone)
+    assert pages[-1] - pages[0] < 10  # of 4 KiB; 40 messages of 30 KB would be 300
