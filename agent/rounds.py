@@ -11,7 +11,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from agent.errors import DamagedRecord
@@ -34,6 +34,7 @@ from sync.secure_sum.terms import Terms
 
 _COORDINATOR: Final = "coordinator"
 _ALL: Final = "all"
+_TROUBLE_LASTS: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,7 @@ class Week:
 class Hearing:
     """Hears the study: `receive` is what a line calls, on its own thread.
 
-    `on_kept` is told after something was kept that may have to be sent. `trouble` is the newest
-    thing that went wrong.
+    `on_kept` is told after something was kept that may have to be sent.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Hearing:
         self._lock = threading.Lock()
         self._inbox = Inbox()
         self.finish_current = finish_current
-        self.trouble: Explained | None = None
+        self._trouble: tuple[Explained, datetime] | None = None
         with home.open_store() as store:
             self._acquaintances = Acquaintances(
                 self._enrolled.study,
@@ -138,6 +138,13 @@ class Hearing:
             )
             for _, frame in store.shelf.all(Kept.FRAME):
                 self._inbox.receive(_COORDINATOR, frame, self._seconds())
+
+    @property
+    def trouble(self) -> Explained | None:
+        """The newest thing that went wrong, for a day; None: nothing."""
+        if self._trouble is None or self._clock() - self._trouble[1] > _TROUBLE_LASTS:
+            return None
+        return self._trouble[0]
 
     def receive(self, _topic: str, payload: bytes) -> None:
         """Take in a frame; kept, with all that follows from it, when this returns.
@@ -149,7 +156,7 @@ class Hearing:
             try:
                 heard = self._inbox.receive(_COORDINATOR, payload, self._seconds())
             except ProtocolError as fault:
-                self.trouble = fault
+                self._trouble = fault, self._clock()
                 return
             if heard.keep:
                 store.shelf.put(Kept.FRAME, _frame_name(payload), payload)
@@ -179,7 +186,7 @@ class Hearing:
             if after != before:
                 store.shelf.put(Kept.MET, _ALL, after)
         except (ProtocolError, LedgerRefused) as fault:
-            self.trouble = fault
+            self._trouble = fault, self._clock()
 
     def forget(self) -> None:
         """Drop what was kept of rounds that were over long ago.
