@@ -8,7 +8,7 @@ In the life of a report: it is one addend by now. These models are the JSON of `
 
 from datetime import datetime
 from fractions import Fraction
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -33,6 +33,9 @@ _KEPT: Final = (Outcome.STORED, Outcome.DUPLICATE)
 
 class UnknownPeriod(SyncError):
     """The user's wish: a period that has no reports."""
+
+
+NoiseIn = Literal["report", "sum", "both"]
 
 
 class _Answer(BaseModel):
@@ -65,11 +68,15 @@ class NoiseAnswer(_Answer):
 
 
 class PeriodAnswer(_Answer):
-    """A period, its reports, and whether they are enough for numbers."""
+    """A period, its reports, whether they are enough for numbers, and whether one sum was opened.
+
+    Of a period that was `summed` nobody has a single report.
+    """
 
     period: str
     reports: int
     enough: bool
+    summed: bool
 
 
 class RefusalAnswer(_Answer):
@@ -108,7 +115,11 @@ class BudgetAnswer(_Answer):
 
 
 class CohortAnswer(_Answer):
-    """`/api/cohort`: one period (or all together), and what holds for the study."""
+    """`/api/cohort`: one period (or all together), and what holds for the study.
+
+    `noise_in` says where the noise of these numbers was added: to each report, inside the sum, or
+    (periods of either kind together) both.
+    """
 
     study: str
     policy: str
@@ -118,6 +129,7 @@ class CohortAnswer(_Answer):
     enough: bool
     in_words: str
     noise: NoiseAnswer | None
+    noise_in: NoiseIn
     questions: dict[str, str]
     histograms: dict[str, tuple[BinAnswer, ...]]
     periods: tuple[PeriodAnswer, ...]
@@ -151,10 +163,16 @@ def cohort(
         enough=shown,
         in_words=in_words(result, pooled=chosen.period == ALL),
         noise=_noise(result) if isinstance(result, CohortEstimate) else None,
+        noise_in=_where_noise_is(chosen, held.sums, minimum),
         questions={histogram.name: histogram.question for histogram in HISTOGRAMS},
         histograms=bars(result) if isinstance(result, CohortEstimate) else {},
         periods=tuple(
-            PeriodAnswer(period=each.period, reports=each.reports, enough=each.reports >= minimum)
+            PeriodAnswer(
+                period=each.period,
+                reports=each.reports,
+                enough=each.reports >= minimum,
+                summed=each.noise is not None,
+            )
             for each in held.sums
         ),
         stored=counts.get(Outcome.STORED, 0),
@@ -164,7 +182,7 @@ def cohort(
             for outcome, tally in sorted(tallies.items())
             if outcome not in _KEPT
         ),
-        budget=_budget(costs(store, policy), policy),
+        budget=_budget(costs(store, policy), policy, any(each.noise for each in held.sums)),
     )
 
 
@@ -225,6 +243,12 @@ def _noise_in(sum_: PeriodSum, policy: Policy) -> Fraction:
     return sum_.noise if sum_.noise is not None else sum_.reports * policy.sigma2
 
 
+def _where_noise_is(chosen: PeriodSum, sums: tuple[PeriodSum, ...], minimum: int) -> NoiseIn:
+    shown = [each for each in sums if each.reports >= minimum] if chosen.period == ALL else [chosen]
+    kinds = {each.noise is not None for each in shown}
+    return "both" if len(kinds) > 1 else "sum" if True in kinds else "report"
+
+
 def _estimated(chosen: PeriodSum, policy: Policy, minimum: int) -> CohortEstimate | TooFew:
     return estimate(
         chosen.totals,
@@ -232,6 +256,7 @@ def _estimated(chosen: PeriodSum, policy: Policy, minimum: int) -> CohortEstimat
         sigma2=_noise_in(chosen, policy) / max(1, chosen.reports),
         histograms=HISTOGRAMS,
         minimum=minimum,
+        in_sum=chosen.noise is not None,
         people_for_ten_points=None
         if chosen.noise is None or chosen.period == ALL
         else people_in_a_sum(policy.sigma2, policy.minimum_cohort),
@@ -266,14 +291,14 @@ def _noise(result: CohortEstimate) -> NoiseAnswer:
     )
 
 
-def _budget(spending: Costs, policy: Policy) -> BudgetAnswer:
+def _budget(spending: Costs, policy: Policy, sums: bool) -> BudgetAnswer:
     federated = policy.head is not None
     return BudgetAnswer(
         unit="the person: everything in all their reports" + (" and rounds" if federated else ""),
         neighbouring="replace one person's reports by any others"
         + (", and leave their updates out" if federated else ""),
         mechanism="discrete Gaussian noise, drawn on the person's own device"
-        + (" and, in sums, on others' devices" if federated else ""),
+        + (" and, in sums, on others' devices" if sums or federated else ""),
         people=spending.people,
         used_up=spending.used_up,
         most_reports=spending.most_reports,

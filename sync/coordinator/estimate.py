@@ -97,13 +97,14 @@ def estimate(
     sigma2: Fraction,
     histograms: Sequence[Histogram],
     minimum: int,
+    in_sum: bool = False,
     people_for_ten_points: int | None = None,
 ) -> CohortEstimate | TooFew:
     """Estimate each histogram of `reports` people from the cell-wise sum of their reports.
 
     `totals` int (N,), the cells of `histograms` in order; `sigma2` the parameter of the discrete
-    Gaussian that each device added to each cell. `people_for_ten_points` where noise does not grow
-    with every report, as in a secure sum.
+    Gaussian that each device added to each cell, or its share of what is `in_sum`.
+    `people_for_ten_points` where noise does not grow with every report, as in a secure sum.
 
     Raises:
         ContractError: the sum has another number of cells than the histograms.
@@ -113,7 +114,7 @@ def estimate(
         raise ContractError(f"A sum has {cells} cells, not {len(totals)}.")
     if reports < max(1, minimum):
         return TooFew(reports, max(1, minimum))
-    noise = noise_of(sigma2, reports)
+    noise = noise_of(sigma2, reports, in_sum=in_sum)
     if people_for_ten_points is not None:
         noise = replace(noise, people_for_ten_points=people_for_ten_points)
     starts = accumulate((len(histogram.bins) for histogram in histograms), initial=0)
@@ -165,14 +166,17 @@ def people_in_a_sum(sigma2: Fraction, minimum: int) -> int:
         people += 1
 
 
-def noise_of(sigma2: Fraction, reports: int) -> Noise:
+def noise_of(sigma2: Fraction, reports: int, *, in_sum: bool = False) -> Noise:
     """The noise in one cell of a sum of `reports` reports.
+
+    Shares of noise that is `in_sum` are drawn in fractions of a person and are large there, so that
+    their variance is their parameter, however small it is in people.
 
     A sum of discrete Gaussians is not quite a discrete Gaussian, but within 1e-200 of one at
     the variance of the shipped policy.
     Source: Kairouz, Liu, Steinke, "The Distributed Discrete Gaussian Mechanism", 2021, Thm. 1.
     """
-    single = discrete_gaussian_variance(sigma2)
+    single = float(sigma2) if in_sum else discrete_gaussian_variance(sigma2)
     half = half_width(single * reports)
     per_person = _NORMAL_QUANTILE**2 * single
     return Noise(
