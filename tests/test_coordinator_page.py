@@ -111,7 +111,9 @@ def test_too_few_reports_have_no_numbers_anywhere(site: Site) -> None:
     assert cohort["histograms"] == {}
     assert cohort["noise"] is None
     assert "4 reports so far" in cohort["in_words"]
-    assert cohort["periods"] == [{"period": "2026-W48", "reports": 4, "enough": False}]
+    assert cohort["periods"] == [
+        {"period": "2026-W48", "reports": 4, "enough": False, "summed": False}
+    ]
     for path in ("/api/cohort", "/api/cohort?period=all", "/api/cohort.csv", "/api/health"):
         body = site.answer(path)[2].decode()
         assert "308" not in body, path  # 4 reports of 77
@@ -213,6 +215,13 @@ def test_the_csv_has_every_shown_period_and_all_together(site: Site) -> None:
     assert firsts == ["18", "28", "46"]
 
 
+def test_a_study_that_was_not_founded_holds_no_rounds(site: Site) -> None:
+    assert site.json("/api/rounds") == {
+        "holds": False, "running": [], "ended": [], "opened": 0, "failed": 0,
+    }  # fmt: skip
+    assert site.json("/api/health")["rounds_running"] == 0
+
+
 def test_health_says_when_the_broker_is_gone(site: Site) -> None:
     assert site.json("/api/health")["state"] == "ok"
     site.feed.connected = False
@@ -238,7 +247,7 @@ def test_another_host_name_is_refused(site: Site, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/page.js", "/page.css", "/icon.svg", "/api/cohort", "/none"]
+    "path", ["/", "/page.js", "/page.css", "/icon.svg", "/api/cohort", "/api/rounds", "/none"]
 )
 def test_every_answer_forbids_what_the_page_does_not_need(site: Site, path: str) -> None:
     _, headers, _ = site.answer(path, Origin="http://evil.example")

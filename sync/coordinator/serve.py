@@ -29,6 +29,7 @@ from sync.coordinator.intake import Intake
 from sync.coordinator.policy_file import policy_of
 from sync.coordinator.post import Post
 from sync.coordinator.post import Study as PostStudy
+from sync.coordinator.round_answers import RoundsHeld
 from sync.coordinator.round_book import BOOK_FILE, open_round_book
 from sync.coordinator.service import Study, application, served
 from sync.coordinator.store import open_store
@@ -134,20 +135,23 @@ def run(arguments: argparse.Namespace) -> int:
                 on_fault=_say,
             )
             feed = _LiveFeed(stack.enter_context(subscription), feed_name)
+            rounds = None
         else:
+            book = stack.enter_context(open_round_book(state / BOOK_FILE))
             post = Post(
                 post_study(founded, policy, policy_digest(policy_bytes)),
                 endpoint,
-                stack.enter_context(open_round_book(state / BOOK_FILE)),
+                book,
                 store,
                 random_bytes=secrets.token_bytes,
                 on_fault=_say,
             )
             feed = _LiveFeed(stack.enter_context(post), feed_name)
+            rounds = RoundsHeld(book, post.rounds.progress)
         kind = own.kind if own else "external"
         study = Study(name, policy, arguments.minimum)
         page_port = stack.enter_context(
-            served(application(study, store, feed), arguments.port_page)
+            served(application(study, store, feed, rounds), arguments.port_page)
         )
         page = f"http://127.0.0.1:{page_port}"
         print(f"ready mqtt={host}:{port} page={page} broker={kind}")

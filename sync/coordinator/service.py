@@ -26,6 +26,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from edge_models.errors import Explained
 from sync.coordinator.answers import TABLE_COLUMNS, CohortAnswer, UnknownPeriod, cohort, table
+from sync.coordinator.round_answers import RoundsAnswer, RoundsHeld, rounds_answer
+from sync.coordinator.round_book import RoundBookError
 from sync.coordinator.store import Outcome, ReportStore, ReportStoreError
 from sync.errors import SyncError
 from sync.policy import Policy
@@ -76,7 +78,10 @@ class Study:
 
 
 class Health(BaseModel):
-    """`/api/health`: `reports` kept, `messages` seen in all, and whether more can come."""
+    """`/api/health`: `reports` kept, `messages` seen in all, and whether more can come.
+
+    And how many rounds are running, were opened, and were not.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -86,10 +91,15 @@ class Health(BaseModel):
     connected: bool
     reports: int
     messages: int
+    rounds_running: int
+    rounds_opened: int
+    rounds_failed: int
 
 
-def application(study: Study, store: ReportStore, feed: Feed) -> FastAPI:
-    """The web application; it holds no state of its own."""
+def application(
+    study: Study, store: ReportStore, feed: Feed, rounds: RoundsHeld | None = None
+) -> FastAPI:
+    """The web application; it holds no state of its own. `rounds` of a study that was founded."""
     app = FastAPI(title="Sotto voce coordinator", openapi_url=None, docs_url=None, redoc_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"])
 
@@ -102,7 +112,8 @@ def application(study: Study, store: ReportStore, feed: Feed) -> FastAPI:
         return response
 
     @app.exception_handler(ReportStoreError)
-    def unreadable(_: Request, failure: ReportStoreError) -> JSONResponse:
+    @app.exception_handler(RoundBookError)
+    def unreadable(_: Request, failure: Explained) -> JSONResponse:
         return _explained(failure, 503)
 
     @app.exception_handler(UnknownPeriod)
@@ -124,9 +135,13 @@ def application(study: Study, store: ReportStore, feed: Feed) -> FastAPI:
         name = {"Content-Disposition": 'attachment; filename="cohort.csv"'}
         return Response(text.getvalue(), media_type="text/csv; charset=utf-8", headers=name)
 
+    @app.get("/api/rounds")
+    def api_rounds() -> RoundsAnswer:
+        return rounds_answer(rounds)
+
     @app.get("/api/health")
     def api_health() -> Health:
-        return _health(store, feed)
+        return _health(store, feed, rounds_answer(rounds))
 
     for path, (file, media_type) in _PAGE.items():
         app.add_api_route(path, _static(file, media_type), methods=["GET", "HEAD"])
@@ -146,7 +161,7 @@ def _explained(failure: Explained, status: int) -> JSONResponse:
     return JSONResponse({"cause": failure.cause, "remedy": failure.remedy}, status)
 
 
-def _health(store: ReportStore, feed: Feed) -> Health:
+def _health(store: ReportStore, feed: Feed, rounds: RoundsAnswer) -> Health:
     tallies = store.tallies()
     connected = feed.connected
     return Health(
@@ -159,6 +174,9 @@ def _health(store: ReportStore, feed: Feed) -> Health:
         reports=sum(tally.count for tally in tallies if tally.outcome is Outcome.STORED)
         + sum(each.reports for each in store.snapshot().sums if each.noise is not None),
         messages=sum(tally.count for tally in tallies),
+        rounds_running=len(rounds.running),
+        rounds_opened=rounds.opened,
+        rounds_failed=rounds.failed,
     )
 
 

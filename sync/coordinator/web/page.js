@@ -18,15 +18,28 @@ const GROUPS = [
   { title: "How much was heard and seen", text: "Time with speech and with a face.", holds: () => true },
 ];
 
+const INSIDE = {
+  sum: "This was opened as one sum: nobody has any single report of it, and the noise was added inside the sum, "
+    + "a share by each device.",
+  both: "Some of these periods were opened as one sum, with the noise inside it; in the others each report "
+    + "brought its own.",
+};
+const ABOUT = { report: "Report of", head: "Update of the model", canary: "Test of the new model" };
+const STEPS = {
+  advertise: "offering keys", share: "sharing secrets", mask: "masked numbers", confirm: "confirming", open: "opening",
+};
+
 const wanted = new URLSearchParams(location.search).get("period");
 let period = wanted;
 let seen = null;
+let holds = false;
 
 const at = (id) => document.getElementById(id);
 const number = new Intl.NumberFormat("en");
 const whole = (value) => number.format(Math.round(value)).replace("-", "−");
 const decimals = (value, places = 2) => value.toFixed(places);
 const plural = (count, one, many) => `${whole(count)} ${count === 1 ? one : many}`;
+const moment = (text) => new Date(text).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
 const spoken = (name) => name.replaceAll("_", " ");
 
 function make(tag, className, ...children) {
@@ -42,11 +55,13 @@ function heading(tag, scope, ...children) {
   return cell;
 }
 
+const received = (answer) => answer.periods.reduce((sum, each) => sum + each.reports, 0);
+
 function facts(answer) {
   const { budget } = answer;
   const rows = [
-    ["Reports received", whole(answer.stored), plural(answer.periods.length, "period", "periods")],
-    ["People", whole(budget.people), "pseudonyms that sent a report"],
+    ["Reports received", whole(received(answer)), plural(answer.periods.length, "period", "periods")],
+    ["People", whole(budget.people), "pseudonyms that took part"],
     ["Privacy spent", `ε ${decimals(budget.epsilon_spent)}`,
       `a person at most, of ${decimals(budget.epsilon_budget)}`],
     ["Refused", whole(answer.refused.reduce((sum, row) => sum + row.count, 0)),
@@ -66,8 +81,8 @@ function periods(answer) {
   }
   at("periods").replaceChildren(...entries.map((each) => {
     const count = plural(each.reports, "report", "reports");
-    const button = make("button", "", make("b", "", each.label),
-      make("span", "", each.enough ? count : `${count}, too few`));
+    const more = !each.enough ? ", too few" : each.summed ? ", one sum" : "";
+    const button = make("button", "", make("b", "", each.label), make("span", "", count + more));
     button.type = "button";
     button.setAttribute("aria-pressed", String(each.period === answer.period));
     button.addEventListener("click", () => choose(each.period));
@@ -136,12 +151,14 @@ function card(name, question, bins, reports) {
 
 function estimate(answer) {
   const words = at("words");
-  const sentence = answer.stored === 0
+  const sentence = received(answer) === 0
     ? `No report has arrived yet. Numbers appear here from ${answer.minimum} reports on.`
     : answer.in_words;
   if (words.textContent !== sentence) words.textContent = sentence;
   words.classList.toggle("loud",
     answer.enough && answer.noise.half_width_people >= answer.reports);
+  at("inside").hidden = !answer.enough || answer.noise_in === "report";
+  at("inside").textContent = INSIDE[answer.noise_in] ?? "";
   at("legend").hidden = at("sampling").hidden = !answer.enough;
   const left = new Set(Object.keys(answer.histograms));
   const groups = [];
@@ -196,11 +213,73 @@ function privacy({ budget, policy }) {
 }
 
 function messages(answer) {
-  const day = (text) => new Date(text).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
   const rows = [["kept", answer.stored, ""], ["identical retry, ignored", answer.duplicates, ""],
-    ...answer.refused.map((row) => [`refused: ${row.reason}`, row.count, day(row.last_at)])];
+    ...answer.refused.map((row) => [`refused: ${row.reason}`, row.count, moment(row.last_at)])];
+  const none = !answer.stored && !answer.duplicates && !answer.refused.length;
+  at("messages-section").hidden = none && holds; // of a study that sums, none comes
   at("messages").tBodies[0].replaceChildren(...rows.map(([name, count, last]) =>
     make("tr", "", heading("th", "row", name), make("td", "number", whole(count)), make("td", "", last))));
+}
+
+function about(round) {
+  const name = ABOUT[round.purpose] ?? round.purpose;
+  return round.purpose === "report" ? `${name} ${round.subject}` : `${name} ${round.subject.slice(0, 8)}`;
+}
+
+function running(round) {
+  const known = round.expected !== null;
+  const bar = make("progress", "");
+  bar.max = Math.max(1, known ? round.expected : round.minimum);
+  bar.value = Math.min(round.answered, bar.max);
+  bar.setAttribute("aria-label", "Devices that have answered");
+  const steps = make("ol", "steps", ...Object.entries(STEPS).map(([step, words]) => {
+    const item = make("li", "", words);
+    if (step === round.step) item.setAttribute("aria-current", "step");
+    return item;
+  }));
+  return make("div", "card", make("h3", "", about(round)), steps, bar,
+    make("p", "", `${whole(round.answered)}${known ? ` of ${whole(round.expected)}` : ""} `
+      + `${round.answered === 1 && !known ? "device has" : "devices have"} ${known ? "answered" : "joined"}; at least ${whole(round.minimum)} are needed. `
+      + `This step ends at ${moment(round.deadline)}, or as soon as all have.`),
+    make("p", "quiet", `Began ${moment(round.began_at)}. Round ${round.round.slice(0, 8)}.`));
+}
+
+function ended(round) {
+  const lost = round.joined - round.summed;
+  const how = round.opened
+    ? `Opened over ${plural(round.summed, "person", "people")}`
+      + (lost > 0 ? `; ${whole(lost)} who had joined dropped out on the way.` : ", everybody who had joined.")
+    : `Not opened: ${round.why}`;
+  return make("li", round.opened ? "" : "failed", make("strong", "", about(round)),
+    make("span", "", round.ended_at === null ? "" : ` ended ${moment(round.ended_at)}`),
+    make("p", "", how),
+    ...round.opened || !round.joined ? [] : [make("p", "", `${plural(round.joined, "device", "devices")} had joined.`)]);
+}
+
+function rounds(answer) {
+  at("rounds-section").hidden = !answer.holds;
+  at("running-section").hidden = !answer.running.length;
+  at("running").replaceChildren(...answer.running.map(running));
+  const rows = answer.ended.map(ended);
+  const more = answer.opened + answer.failed - answer.ended.length;
+  if (more > 0) rows.push(make("li", "none", `${plural(more, "earlier round", "earlier rounds")}: sottovoce rounds list`));
+  if (!rows.length && !answer.running.length) {
+    rows.push(make("li", "none", "No round has been held yet. Start one: sottovoce rounds start"));
+  }
+  at("ended").hidden = !rows.length;
+  at("ended").replaceChildren(...rows);
+}
+
+let roundsShown = "";
+
+async function showRounds() {
+  const reply = await fetch("api/rounds", { cache: "no-store" });
+  const answer = await reply.json();
+  if (!reply.ok) return tell("bad", `${answer.cause} ${answer.remedy}`);
+  const text = JSON.stringify(answer);
+  if (text !== roundsShown) rounds(answer);
+  roundsShown = text;
+  holds = answer.holds;
 }
 
 async function show() {
@@ -231,10 +310,13 @@ function tell(className, text) {
 async function look() {
   try {
     const health = await (await fetch("api/health", { cache: "no-store" })).json();
+    if (health.cause) return tell("bad", `${health.cause} ${health.remedy}`);
     tell(health.state === "ok" ? "good" : "bad", health.in_words);
-    if (health.messages !== seen) {
+    const state = [health.messages, health.rounds_running, health.rounds_opened, health.rounds_failed].join();
+    if (state !== seen || health.rounds_running) await showRounds();
+    if (state !== seen) {
       await show();
-      seen = health.messages;
+      seen = state;
     }
   } catch (fault) {
     if (!(fault instanceof TypeError)) throw fault; // fetch failed: the coordinator has stopped
