@@ -11,19 +11,24 @@ import statistics
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel, ConfigDict
 
 from agent.capture.frames import GapReason, Sensor
 from agent.codec import Outgoing
 from agent.errors import DamagedRecord
+from agent.parts import Round, rounds_of
 from agent.reporter import Study
 from agent.store import Store
+from edge_models.errors import Explained
 from sync.errors import DoorError, ProtocolError
-from sync.messages import HISTOGRAMS, first_cells, parse_report
+from sync.messages import HISTOGRAMS, Noise, first_cells, parse_report
 from sync.periods import PERIOD_DAYS, period_of, period_start
 from sync.release import Seal
+
+if TYPE_CHECKING:
+    from agent.membership import Membership
 
 TREND_DAYS: Final = 28
 _GAP_DAYS: Final = 7
@@ -114,13 +119,51 @@ class Privacy(_Answer):
     refused: str
 
 
+class Enrolment(_Answer):
+    """This device's place in its study: since when it has its certificate, and until when.
+
+    `noise` says where noise is added: inside the `sum`, or here (`local`). No sum is opened over
+    fewer than `least_people`.
+    """
+
+    study: str
+    pseudonym: str
+    broker: str
+    since: datetime | None
+    until: datetime
+    noise: Noise
+    least_people: int
+
+
+def enrolment_of(membership: "Membership | None", study: Study) -> Enrolment | None:
+    """What the page says of a membership; None where there is none."""
+    if membership is None:
+        return None
+    certificate = membership.tls.certificate_file
+    try:
+        written = None if certificate is None else certificate.stat().st_mtime
+    except OSError:
+        written = None
+    return Enrolment(
+        study=membership.study,
+        pseudonym=membership.pseudonym,
+        broker=f"{membership.host}:{membership.port}",
+        since=None if written is None else datetime.fromtimestamp(int(written), UTC),
+        until=datetime.fromtimestamp(membership.identity.credential.expires, UTC),
+        noise=membership.noise,
+        least_people=study.policy.minimum_cohort,
+    )
+
+
 class Status(_Answer):
     """`/api/status`: all that the page shows.
 
     `agent_runs` is False when the page is served without the agent; then `sensing` is empty.
+    `enrolment` is None on a device that no study has enrolled.
     """
 
     study: str
+    enrolment: Enrolment | None
     now: datetime
     period: str
     agent_runs: bool
@@ -134,6 +177,7 @@ class Status(_Answer):
     broker: str
     waiting_because: str
     messages: tuple[Message, ...]
+    rounds: tuple[Round, ...]
     unreadable: int
 
 
@@ -213,7 +257,14 @@ def _digest(store: Store, day: date) -> _Digest:
 
 
 def status(
-    store: Store, days: Days, study: Study, seal: Seal, *, live: Live, now: datetime
+    store: Store,
+    days: Days,
+    study: Study,
+    seal: Seal,
+    *,
+    live: Live,
+    now: datetime,
+    enrolment: Enrolment | None = None,
 ) -> Status:
     """All that the page shows at this moment.
 
@@ -223,12 +274,15 @@ def status(
     today = now.astimezone(UTC).date()
     shown = [today - timedelta(days=back) for back in reversed(range(TREND_DAYS))]
     read = {day: days.read(store, day) for day in shown}
-    damaged: list[DamagedRecord] = []
-    messages = [_message(outgoing, seal) for outgoing in store.outgoing(damaged.append)]
+    damaged: list[Explained] = []
+    outgoing = store.outgoing(damaged.append)
+    messages = [_message(each, seal) for each in outgoing if not each.round]
     readable = [message for message in messages if message is not None]
+    rounds = rounds_of(store, outgoing, seal, now, damaged.append)
     unread = len(damaged) + len(messages) - len(readable)
     return Status(
         study=study.name,
+        enrolment=enrolment,
         now=now,
         period=period_of(now),
         agent_runs=live.agent_runs,
@@ -242,6 +296,7 @@ def status(
         broker=live.broker,
         waiting_because=live.waiting_because,
         messages=tuple(reversed(readable)),
+        rounds=rounds,
         unreadable=unread + sum(len(digest.damaged) for digest in read.values()),
     )
 

@@ -11,7 +11,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agent.answers import Live
+from agent.answers import Live, enrolment_of
 from agent.config import settings_said
 from agent.home import open_home
 from agent.service import ParticipantPage
@@ -41,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         live=lambda: Live(broker=home.broker_address),
         clock=lambda: datetime.now(UTC),
         port=home.settings.page.port,
+        enrolment=enrolment_of(home.membership, home.study),
     )
     with stopped_by_signals() as stop, page:
         print(f"ready page={page.address}", flush=True)

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from agent.account import Account
-from agent.answers import Live
+from agent.answers import Live, enrolment_of
 from agent.capture.sensing import Indicator
 from agent.cold_code import let_cold_code_go
 from agent.config import Settings, settings_said
@@ -143,6 +143,7 @@ def _page(home: Home, indicator: Indicator, courier: Courier) -> ParticipantPage
         live=live,
         clock=lambda: datetime.now(UTC),
         port=home.settings.page.port,
+        enrolment=enrolment_of(home.membership, home.study),
     )
 
 

@@ -18,7 +18,7 @@ from importlib.resources import files
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-from agent.answers import Days, Live, Trouble, status
+from agent.answers import Days, Enrolment, Live, Trouble, status
 from agent.errors import SettingError
 from agent.reporter import Study
 from agent.store import Store
@@ -64,7 +64,7 @@ class ParticipantPage:
     """The page, on its own thread for as long as the context lasts.
 
     `open_store` opens a connection for the thread that calls it; `live` is asked at each look;
-    `clock` tells the time (aware); `port` 0 takes any free one.
+    `clock` tells the time (aware); `port` 0 takes any free one; `enrolment` is shown as it is.
 
     Raises:
         SettingError: the port is taken or not allowed.
@@ -79,12 +79,14 @@ class ParticipantPage:
         live: Callable[[], Live],
         clock: Callable[[], datetime],
         port: int,
+        enrolment: Enrolment | None = None,
     ) -> None:
         self._open_store = open_store
         self._study = study
         self._seal = seal
         self._live = live
         self._clock = clock
+        self._enrolment = enrolment
         self._days = Days()
         self._reading = threading.Lock()
         folder = files("agent") / "web"
@@ -135,6 +137,7 @@ class ParticipantPage:
                     self._seal,
                     live=self._live(),
                     now=self._clock(),
+                    enrolment=self._enrolment,
                 )
         except Explained as fault:
             return _said(HTTPStatus.SERVICE_UNAVAILABLE, fault.cause, fault.remedy)

@@ -6,6 +6,7 @@ import * as words from "./words.js";
 
 const PAUSE_MS = 15000;
 const ONGOING_MS = 60000;
+const ENDING_MS = 30 * 24 * 3600 * 1000;
 const NARROW = window.matchMedia("(max-width: 38rem)");
 const at = (id) => document.getElementById(id);
 
@@ -26,7 +27,7 @@ function now(status) {
   const light = at("sensing");
   light.textContent = words.sensing(status);
   light.className = status.sensing.length ? "state good" : "state";
-  const nothing = !status.messages.length && !status.trend.some((row) => row.scored || row.speech_minutes);
+  const nothing = !status.messages.length && !status.rounds.length && !status.trend.some((row) => row.scored || row.speech_minutes);
   at("greeting").textContent = nothing
     ? "Nothing has been recorded yet. Figures appear here some seconds after you start to speak."
     : "Speech is heard in windows of ten seconds. Each becomes a few numbers at once; the sound is gone.";
@@ -77,6 +78,27 @@ function trend(status) {
     make("td", "number", words.number(row.scored)), make("td", "number", words.number(row.speech_minutes)))));
 }
 
+function study(status) {
+  const member = status.enrolment;
+  at("study-section").hidden = !member;
+  if (!member) return;
+  const ends = new Date(member.until) - new Date(status.now);
+  at("ending").hidden = ends > ENDING_MS;
+  at("ending").textContent = ends > 0
+    ? `This device's place in the study ends on ${words.date(member.until)}. Ask the study for a fresh invite before then.`
+    : "This device's place in the study has ended: nothing more leaves it. Ask the study for a fresh invite.";
+  at("study").replaceChildren(
+    make("p", "", "This device takes part in the study ", make("strong", "", member.study), ". ", member.noise === "sum"
+      ? `It sends nothing that can be read by itself: its numbers leave under a mask, and only sums over at least ${
+        words.number(member.least_people)} people can be opened, with chance noise inside.`
+      : "In this study each device adds chance noise to its own report before the report leaves."),
+    make("dl", "pairs",
+      ...member.since ? [make("dt", "", "Enrolled"), make("dd", "", words.date(member.since))] : [],
+      make("dt", "", "Its place ends"), make("dd", "", words.date(member.until)),
+      make("dt", "", "Speaks to"), make("dd", "code", member.broker),
+      make("dt", "", "Known there as"), make("dd", "code", member.pseudonym)));
+}
+
 function privacy(status) {
   const { privacy: p } = status;
   const meter = make("meter", "");
@@ -94,8 +116,13 @@ function privacy(status) {
     make("p", p.reports_left && !p.refused ? "" : "used-up", left),
     make("p", "quiet", `ε bounds how much anyone could learn about you from everything that left together, `
       + `whatever else they know; smaller is more private. It counts even when nobody looks. Policy ${p.policy}, `
-      + `δ ${p.delta}; one report by itself costs ε ${words.decimals(p.epsilon_per_report)}.`));
+      + `δ ${p.delta}; one report by itself costs ε ${words.decimals(p.epsilon_per_report)}.`),
+    sums(status) ? make("p", "quiet", "In this study the noise is added inside the sum, a share by each device. The bound "
+      + "holds against anybody who sees the opened sums: also against the study itself, with the help of "
+      + "fewer than a third of the devices.") : "");
 }
+
+const sums = (status) => status.enrolment?.noise === "sum";
 
 function question(asked) {
   const table = make("table", "plain", make("caption", "", words.question(asked.name)),
@@ -106,11 +133,42 @@ function question(asked) {
   return table;
 }
 
+function keepOpen(details, name, open) {
+  details.open = open.has(name);
+  details.dataset.name = name;
+}
+
+function roundMessage(message) {
+  const [what, more] = words.said(message);
+  return make("li", "", make("strong", "", what), ` (${more})`,
+    make("p", "", `${words.plural(message.size_bytes, "byte", "bytes")}, ${message.sent_at === null ? "waiting, not confirmed yet"
+      : `sent ${words.moment(message.sent_at)}`}`),
+    make("p", "code", `SHA-256 ${message.sha256}`));
+}
+
+function round(told, open) {
+  const [short, long] = words.stands(told);
+  const stopped = Boolean(told.reason);
+  const details = make("details", told.is_over ? "card message" : "card message waits");
+  keepOpen(details, told.round, open);
+  details.append(
+    make("summary", "", make("strong", "", words.about(told)), make("span", stopped ? "stopped" : "", short),
+      make("span", "", told.sent_bytes ? `${words.plural(told.sent_bytes, "byte", "bytes")} sent` : "nothing sent")),
+    make("p", "", long),
+    ...stopped ? [make("p", "notice loud", told.reason)] : [],
+    make("dl", "pairs",
+      ...told.people === null ? [] : [make("dt", "", "People in it"), make("dd", "", words.number(told.people))],
+      ...told.ends_at === null ? [] : [make("dt", "", told.is_over ? "Was to end by" : "Ends by"), make("dd", "", words.moment(told.ends_at))],
+      make("dt", "", "Round"), make("dd", "code", told.round)),
+    ...told.messages.length ? [make("h4", "", told.sent_bytes ? "What was sent for it" : "What waits to be sent"),
+      make("ul", "said", ...told.messages.map(roundMessage))] : []);
+  return details;
+}
+
 function card(message, status, open) {
   const sent = message.sent_at !== null;
   const details = make("details", sent ? "card message" : "card message waits");
-  details.open = open.has(message.period);
-  details.dataset.period = message.period;
+  keepOpen(details, message.period, open);
   const noise = message.policy === status.privacy.policy
     ? ` of typically ±${words.number(status.privacy.noise)}` : "";
   details.append(
@@ -130,32 +188,53 @@ function card(message, status, open) {
   return details;
 }
 
-function left(status) {
-  const sent = status.messages.filter((message) => message.sent_at !== null);
-  const waiting = status.messages.length - sent.length;
-  const bytes = sent.reduce((sum, message) => sum + message.size_bytes, 0);
+function besides(status, sent, steps) {
   const { privacy: p } = status;
-  const besides = p.refused ? "More may have left than this device remembers."
-    : p.rounds_made ? `Besides these, this device put a masked vector into ${words.plural(p.rounds_made, "sum", "sums")}; `
-      + "only sums over many people are ever opened. Nothing else about you has left."
-      : "Nothing else about you has left.";
+  if (p.refused) return "More may have left than this device remembers.";
+  const shown = [
+    sent ? "Each report is below, complete." : "",
+    steps ? "Of each message of a round there is what it was, its size and its fingerprint (SHA-256)." : "",
+    p.rounds_made || steps ? "Only sums over many people are ever opened." : "",
+  ].filter(Boolean).join(" ");
+  const said = status.enrolment ? " The study is also told how much of the privacy budget this device has spent." : "";
+  return `${shown}${said} Nothing else about you has left.`;
+}
+
+function left(status) {
+  const steps = status.rounds.flatMap((told) => told.messages);
+  const all = [...status.messages, ...steps];
+  const gone = (messages) => messages.filter((message) => message.sent_at !== null);
+  const sent = gone(all);
+  const [reports, messages] = [status.messages, steps].map((each) => each.length - gone(each).length);
+  const bytes = sent.reduce((sum, message) => sum + message.size_bytes, 0);
   at("left-words").textContent = sent.length
     ? `${words.plural(sent.length, "message", "messages")}, ${words.plural(bytes, "byte", "bytes")} in all. `
-      + `Each is below, complete. ${besides} (The broker also sees this device's network `
+      + `${besides(status, gone(status.messages).length, gone(steps).length)} (The broker also sees this device's network `
       + "address, and when it connects.)"
-    : waiting ? "No broker has confirmed a report yet." : "Nothing has left this device.";
+    : reports ? "No broker has confirmed a report yet."
+      : messages ? "No broker has confirmed a message yet." : "Nothing has left this device.";
   const because = status.waiting_because
     || (status.broker ? `It goes to ${status.broker} when the agent next sends.`
       : "No broker is set, so reports stay on this device.");
-  const kept = waiting ? `${words.plural(waiting, "report waits", "reports wait")} on this device. ${because} `
+  const wait = [
+    reports ? words.plural(reports, "report", "reports") : "",
+    messages ? words.plural(messages, "message of a round", "messages of rounds") : "",
+  ].filter(Boolean).join(" and ");
+  const kept = wait ? `${wait} ${reports + messages === 1 ? "waits" : "wait"} on this device. ${because} `
     + "Where a try broke off, the broker may have it already; trying again sends the same bytes and costs "
     + "no more privacy." : "";
-  // What keeps a report from being made at all, such as a full disk; a used-up budget or a refusal has its own words.
-  const said = p.refused || !p.reports_left;
+  // What keeps a report from being made at all, such as a full disk, or went wrong in a round; a used-up
+  // budget or a refusal has its own words.
+  const { privacy: p } = status;
+  const said = p.refused || (!sums(status) && !p.reports_left);
   const stuck = said ? "" : status.waiting_because;
   at("waiting").textContent = kept || stuck;
   at("waiting").hidden = !(kept || stuck);
-  const open = new Set([...document.querySelectorAll("details.message[open]")].map((card_) => card_.dataset.period));
+  const open = new Set([...document.querySelectorAll("details.message[open]")].map((card_) => card_.dataset.name));
+  at("rounds-part").hidden = !status.rounds.length && !sums(status);
+  at("rounds").replaceChildren(...(status.rounds.length ? status.rounds.map((told) => round(told, open))
+    : [make("p", "card", "This device has taken part in no round yet.")]));
+  at("reports-part").hidden = !status.messages.length;
   at("messages").replaceChildren(...status.messages.map((message) => card(message, status, open)));
 }
 
@@ -174,7 +253,7 @@ function show(status) {
   const text = JSON.stringify(rest);
   if (text === shown) return; // leave what is being read as it is
   shown = text;
-  for (const part of [now, missing, trend, privacy, left]) part(status);
+  for (const part of [now, missing, trend, study, privacy, left]) part(status);
 }
 
 async function look() {

@@ -2,6 +2,7 @@
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const DAY = { day: "numeric", month: "long", timeZone: "UTC" };
+const DATE = { day: "numeric", month: "long", year: "numeric" };
 const MOMENT = { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" };
 
 const SENSOR = { microphone: "The microphone", camera: "The camera" };
@@ -30,11 +31,38 @@ const MEANING = {
   gap_reason: "Main reason why something was missed",
 };
 
+const ABOUT = { report: "A week's report", head: "An update of the study's model", canary: "A test of the study's new model" };
+// What is said while a round goes on; and, where it differs, once it is over.
+const STANDS = {
+  offered: ["has offered its keys", "It has offered keys made for this round alone, and waits for the others. Nothing about you is in them."],
+  shared: ["has shared its keys' secrets", "It has shared the secrets of its keys among some of the others, each part readable by one of them only. Nothing about you is in them."],
+  ready: ["is ready", "It holds its part of the others' secrets and is about to mask its numbers."],
+  masked: ["its masked numbers have left", "Its numbers have left under a mask: to anybody who has them alone they are random. They mean something only in the sum of all."],
+  confirmed: ["has confirmed the sum's members", "Its masked numbers have left, and it has confirmed with its neighbours whose numbers are in the sum."],
+  added: ["is one addend of a sum", "Its masked numbers are one addend of the sum, and it has done its part for the masks of all to cancel out. What the study can open is that sum over everybody, noise included; never one addend."],
+  left: ["left the round", "It left the round on the way, and its numbers by themselves are never opened."],
+  refused: ["refused the round", "It took no part, and nothing was sent."],
+  forgotten: ["over", "It is long over. What was known of it besides these messages is forgotten."],
+};
+const OVER = {
+  offered: ["over without this device", "The round ended before it got any further. Your numbers never left."],
+  masked: ["over; its numbers may be in the sum", "Its masked numbers had left when the round ended. They may be in the sum, or the sum may never have been opened. By themselves they stay random to everybody."],
+};
+const SAID = {
+  advert: ["Keys for the round", "made for it alone; nothing about you"],
+  shares: ["Encrypted shares for neighbours", "of secrets that let masks be undone where a device drops out"],
+  masked: ["Masked numbers", "random to anybody who has them alone; noise inside"],
+  confirm: ["Confirmation", "of whose numbers are in the sum"],
+  opening: ["Opening", "what takes the masks off the sum, and off the sum only"],
+  refusal: ["Refusal", "why this device left"],
+};
+
 export const number = (value) => whole.format(value).replace("-", "−");
 export const decimals = (value, places = 2) => value.toFixed(places).replace("-", "−");
 export const signed = (value) => (value > 0 ? "+" : "") + number(value);
 export const plural = (count, one, many) => `${number(count)} ${count === 1 ? one : many}`;
 export const moment = (text) => new Date(text).toLocaleString("en-GB", MOMENT);
+export const date = (text) => new Date(text).toLocaleDateString("en-GB", DATE);
 export const day = (text) => new Date(`${text}T00:00:00Z`).toLocaleDateString("en-GB", DAY);
 export const question = (name) => MEANING[name] ?? name.replaceAll("_", " ");
 
@@ -49,6 +77,21 @@ export function minutes(value) {
 export function week(message) {
   const year = message.last_day.slice(0, 4);
   return `${day(message.first_day)} to ${day(message.last_day)} ${year}`;
+}
+
+export function about(round) {
+  if (round.first_day) return `Report of ${week(round)}`;
+  return ABOUT[round.purpose] ?? "A round of some time ago";
+}
+
+export function stands(round) {
+  const late = round.is_over && (OVER[{ shared: "offered", ready: "offered", confirmed: "masked" }[round.stands] ?? round.stands]);
+  return late || (STANDS[round.stands] ?? [round.stands, ""]);
+}
+
+export function said(message) {
+  const [what, more] = SAID[message.step] ?? ["A further piece", "of the message before it"];
+  return [message.pieces > 1 ? `${what}, piece ${message.piece} of ${message.pieces}` : what, more];
 }
 
 export const missing = (row) =>
