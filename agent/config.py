@@ -66,6 +66,12 @@ class KeepSettings(_Section):
         return timedelta(days=self.retention_days)
 
 
+class LearningSettings(_Section):
+    """`take_part`: whether this person's own answers and features help to train the head."""
+
+    take_part: bool = False
+
+
 class Settings(_Section):
     """Everything that can be set.
 
@@ -81,6 +87,7 @@ class Settings(_Section):
     broker: BrokerSettings = BrokerSettings()
     page: PageSettings = PageSettings()
     keep: KeepSettings = KeepSettings()
+    learning: LearningSettings = LearningSettings()
 
     @property
     def state_folder(self) -> Path:

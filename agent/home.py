@@ -6,7 +6,7 @@ study and nowhere else, whatever its settings say.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from agent.keys import IDENTITY_FOLDER, STORE_FILE, Purpose, load_key, sub_key
 from agent.reporter import Study
 from agent.store import Store
 from edge_models.bundle import Bundle, load_bundle, shipped_bundle
+from edge_models.head import Head
 from sync.policy import Policy, parse_policy
 from sync.release import Seal
 
@@ -26,12 +27,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """One device's own things; see `open_home`."""
+    """One device's own things; see `open_home`. `head` is what screening scores with."""
 
     settings: Settings
     bundle: Bundle
     study: Study
     seal: Seal
+    head: Head
     membership: "Membership | None"
     _key: bytes = field(repr=False)
 
@@ -94,9 +96,17 @@ def open_home(settings: Settings, environment: Mapping[str, str]) -> Home:
     bundle = load_bundle(Path(folder).expanduser()) if folder else shipped_bundle()
     policy = _policy(bundle.policy, membership)
     study = Study(settings.study, policy, bundle.name, bundle.thresholds)
-    home = Home(settings, bundle, study, Seal(sub_key(key, Purpose.SEAL)), membership, key)
-    home.open_store().close()
-    return home
+    seal = Seal(sub_key(key, Purpose.SEAL))
+    home = Home(settings, bundle, study, seal, bundle.head, membership, key)
+    with home.open_store() as store:
+        return home if membership is None else replace(home, head=_head(store, bundle, membership))
+
+
+def _head(store: Store, bundle: Bundle, membership: "Membership") -> Head:
+    from agent.adopted import adopted_head  # signed messages: only for a member
+
+    adopted = adopted_head(store, study=membership.study, bundle=bundle)
+    return bundle.head if adopted is None else adopted.head
 
 
 def device_key(settings: Settings, environment: Mapping[str, str]) -> bytes:

@@ -1,8 +1,9 @@
 """This device's side of its study's rounds: what it hears is kept, and what it answers waits.
 
 Rules it upholds: a frame is in the store before it is acknowledged, so a restart in the middle of
-a round loses nothing; what a round asks for is the week's tally and nothing else, and only when the
-week is over; whatever breaks the protocol changes nothing and is told to the person.
+a round loses nothing; a weekly round gets the week's tally and nothing else, and only when the week
+is over (`learner` speaks for the other rounds); whatever breaks the protocol changes nothing and is
+told to the person.
 
 Place in the life of a report: study → line → **here** → store's outbox → line → study.
 """
@@ -14,8 +15,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from agent.adopted import heed, lesson_of
 from agent.errors import DamagedRecord
 from agent.home import Home
+from agent.learner import ByPurpose, own_sessions
 from agent.reporter import LONGEST_GAP, Study, periods_due
 from agent.shelf import Kind as Kept
 from agent.store import Store
@@ -23,6 +26,7 @@ from agent.tally import counts_of
 from edge_models.errors import Explained
 from sync.budget import Ledger
 from sync.errors import LedgerRefused, ProtocolError
+from sync.federated.pupil import Pupil
 from sync.identity import Acquaintances
 from sync.inbox import Inbox
 from sync.ledger_head import parse_notice
@@ -130,6 +134,8 @@ class Hearing:
         self._inbox = Inbox()
         self.finish_current = finish_current
         self._trouble: tuple[Explained, datetime] | None = None
+        self._learns = home.settings.learning.take_part
+        self._frame = home.bundle.frame.along(home.bundle.head) if self._learns else None
         with home.open_store() as store:
             self._acquaintances = Acquaintances(
                 self._enrolled.study,
@@ -180,6 +186,16 @@ class Hearing:
                     )
                 )
                 return
+            if parcel.kind is Kind.HEAD:
+                heed(
+                    store,
+                    parcel.content,
+                    enrolled=self._enrolled,
+                    bundle=self._home.bundle,
+                    learns=self._learns,
+                    now=self._seconds(),
+                )
+                return
             before = self._acquaintances.to_bytes()
             self._participation(store).hear(parcel, self._seconds())
             after = self._acquaintances.to_bytes()
@@ -206,9 +222,24 @@ class Hearing:
             self._acquaintances,
             Notes(store, now),
             self._home.seal,
-            Week(store, self._home.study, now, self.finish_current),
+            ByPurpose(
+                Week(store, self._home.study, now, self.finish_current),
+                self._pupil(store, now),
+            ),
             secrets.token_bytes,
             secrets.randbelow,
+        )
+
+    def _pupil(self, store: Store, now: datetime) -> Pupil | None:
+        """This person's part in rounds of the head; None unless they have consented."""
+        if self._frame is None:
+            return None
+        return Pupil(
+            self._enrolled.policy,
+            self._home.bundle.name,
+            self._frame,
+            lambda digest: lesson_of(store, digest),
+            lambda: own_sessions(store, self._home.bundle, now),
         )
 
     def _seconds(self) -> int:

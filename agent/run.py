@@ -103,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _records(
     home: Home, store: Store, chosen: Chosen, indicator: Indicator, stop: threading.Event
 ) -> Iterator[WindowRecord | GapRecord]:
-    screener = Screener(home.bundle)
+    screener = Screener(home.bundle, home.head)
     baseline = _baseline(store, home.bundle)
     with open_sources(chosen, indicator=indicator, stop=stop) as (stream, faces):
         now = datetime.now(UTC)

@@ -19,6 +19,7 @@ from edge_models.assessment import Assessment
 from edge_models.baseline import Baseline
 from edge_models.bundle import Bundle
 from edge_models.classifier import Classifier
+from edge_models.head import Head
 from edge_models.raw import SAMPLE_RATE_HZ
 from edge_models.speech_gate import SpeechGate
 from edge_models.windows import HOP_SAMPLES, AudioWindow
@@ -60,12 +61,12 @@ class Judged:
 
 
 class Screener:
-    """Everything of a bundle that a window passes through, loaded once."""
+    """Everything of a bundle that a window passes through, loaded once; `head` instead of its."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, head: Head | None = None) -> None:
         self._gate = SpeechGate(bundle.graph("gate"))
         self._front_end = AcousticFrontEnd(bundle.graph("descriptors"), bundle.graph("functionals"))
-        self._classifier = Classifier(bundle)
+        self._classifier = Classifier(bundle, head)
         self.bundle = bundle
 
     @property

@@ -1,4 +1,4 @@
-"""Named things in the store that are not records: parts in rounds, frames, whom this device met.
+"""Named things in the store that are not records: parts in rounds, frames, lessons, a head.
 
 Rules it upholds: a name is veiled, so a thief can't tell which rounds a device was part of; each
 thing is sealed and bound to its veiled name; what is dropped is overwritten. A single change is on
@@ -21,6 +21,8 @@ class Kind(StrEnum):
     PART = "part"  # this device's part in a round
     FRAME = "frame"  # of a parcel that is not yet whole
     MET = "met"  # whose credential has been checked
+    LESSON = "lesson"  # what a round of the head is about
+    HEAD = "head"  # the newest that the study gave to everybody
 
 
 class Shelf:

@@ -12,16 +12,23 @@ import numpy.typing as npt
 from edge_models.assessment import Abstention, Assessment
 from edge_models.bundle import Bundle
 from edge_models.errors import ContractError
+from edge_models.head import Head
 
 Row = npt.NDArray[np.float32]
 
 
 class Classifier:
-    """The body and head of a bundle, loaded once."""
+    """The body of a bundle and its head, or another `head` for its embeddings; loaded once.
 
-    def __init__(self, bundle: Bundle) -> None:
+    Raises:
+        ContractError: the head is for embeddings of another size.
+    """
+
+    def __init__(self, bundle: Bundle, head: Head | None = None) -> None:
         self._body = bundle.graph("body")
-        self._head = bundle.head
+        self._head = head or bundle.head
+        if self._head.embedding_size != bundle.head.embedding_size:
+            raise ContractError("A head is for embeddings of another size than the bundle's.")
         self._functionals = len(bundle.population)
 
     @property

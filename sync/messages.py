@@ -113,7 +113,7 @@ Pseudonym = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Period = Annotated[str, Field(max_length=8), AfterValidator(_must_be_a_period)]
 """An ISO week, such as 2026-W48."""
 PolicyReference = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}@[1-9][0-9]{0,5}$")]
-"""A policy's name and version, such as weekly-local-1@1."""
+"""A policy's name and version, such as weekly-1@1."""
 Noise = Literal["sum", "local"]
 """Where the noise of a study's reports is added: inside a secure sum, or on each device."""
 BundleName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
@@ -135,7 +135,7 @@ class Report(Message):
 
         mosquitto_pub -V mqttv5 -q 1 -t sottovoce/v1/home/report/0123456789abcdef0123456789abcdef \
 -m '{"bundle":"affect-1","counts":[4,-9,1,5,0,-3,7,2,-6,8,1,-2,3,0,5,-4,9,-1,2,6,-8,0,4,-5,1,3,\
--7,2,0],"period":"2026-W48","policy":"weekly-local-1@1",\
+-7,2,0],"period":"2026-W48","policy":"weekly-1@1",\
 "pseudonym":"0123456789abcdef0123456789abcdef","study":"home","version":1}'
     """
 

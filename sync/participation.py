@@ -110,7 +110,11 @@ class Contributor(Protocol):
     """What a person has to add to a round."""
 
     def is_willing(self, terms: Terms) -> bool:
-        """Whether the person takes part: consent, and something to tell."""
+        """Whether the person takes part: consent, and something to tell.
+
+        Raises:
+            RoundRefused: the round asks for what this device never sends; its reason is kept.
+        """
         ...
 
     def numbers(self, terms: Terms) -> Sequence[int]:
@@ -193,10 +197,10 @@ class Participation:
                 )
             terms_match(mine.policy, mine.policy_digest, terms)
             self.notebook.ledger().charged(spend_of(terms, mine.policy), mine.policy)
+            if not self.contributor.is_willing(terms):
+                return
         except (PolicyError, BudgetExhausted, RoundRefused) as refusal:
             self._end(terms, refusal)
-            return
-        if not self.contributor.is_willing(terms):
             return
         member, said = join(
             terms,
@@ -258,7 +262,7 @@ class Participation:
                 topic=self.enrolled.topic,
                 randbelow=self.randbelow,
             )
-        except (BudgetExhausted, PolicyError) as refusal:
+        except (BudgetExhausted, PolicyError, RoundRefused) as refusal:
             left = Ended(terms.round, RoundRefused(refusal.cause, refusal.remedy), ready.heard)
             after = replace(part, member=left)
             self._keep(after, None)

@@ -81,7 +81,9 @@ class World:
 
 
 @contextmanager
-def founded_study(folder: Path, study: str = "north", noise: Noise = "sum") -> Iterator[World]:
+def founded_study(
+    folder: Path, study: str = "north", policy: bytes | None = None, noise: Noise = "sum"
+) -> Iterator[World]:
     """A study founded on loopback, its desk open; its broker runs when asked for."""
     clock, state = Clock(), folder / "state"
     about = StudyFile(
@@ -93,7 +95,11 @@ def founded_study(folder: Path, study: str = "north", noise: Noise = "sum") -> I
         noise=noise,
     )
     found_study(
-        state, about, shipped_bundle().policy, now=clock(), random_bytes=secrets.token_bytes
+        state,
+        about,
+        policy or shipped_bundle().policy,
+        now=clock(),
+        random_bytes=secrets.token_bytes,
     )
     with ExitStack() as stack:
         founded = stack.enter_context(opened_study(state, clock=clock))

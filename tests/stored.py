@@ -22,7 +22,7 @@ THRESHOLDS = Thresholds(
     minimum_speech_s=3.0, minimum_speech_short_s=0.5, middle_from=0.4, high_from=0.7
 )
 POLICY = Policy(
-    name="weekly-local-1",
+    name="weekly-1",
     version=1,
     rho_per_report=Fraction(1, 8),
     rho_budget=Fraction(3, 2),

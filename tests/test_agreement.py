@@ -68,12 +68,10 @@ def test_terms_that_do_not_are_refused_in_plain_words(changes: dict[str, Any], w
 
 
 def test_a_policy_without_a_price_for_rounds_has_none() -> None:
-    shipped = parse_policy(SHIPPED)
+    unpriced = POLICY.model_copy(update={"head": None})
     with pytest.raises(PolicyError, match="no price for a head"):
-        terms_match(
-            shipped, policy_digest(SHIPPED), terms(**HEAD, policy_digest=policy_digest(SHIPPED))
-        )
-    assert shipped.price(Purpose.REPORT) == Price(rho=Fraction(1, 8), squared_clip=len(HISTOGRAMS))
+        terms_match(unpriced, DIGEST, terms(**HEAD))
+    assert unpriced.price(Purpose.REPORT) == Price(rho=Fraction(1, 8), squared_clip=len(HISTOGRAMS))
 
 
 def test_a_policy_is_known_by_its_bytes() -> None:

@@ -48,7 +48,7 @@ def reports(draw: st.DrawFn) -> Report:
 def valid() -> dict[str, object]:
     return {
         "version": 1, "study": "home", "pseudonym": PSEUDONYM, "period": "2026-W48",
-        "policy": "weekly-local-1@1", "bundle": "affect-1", "counts": [0] * CELLS,
+        "policy": "weekly-1@1", "bundle": "affect-1", "counts": [0] * CELLS,
     }  # fmt: skip
 
 
@@ -135,7 +135,7 @@ def test_any_json_in_a_field_is_taken_as_it_is_or_refused(value: object, field: 
         ("pseudonym", PSEUDONYM[:-1]), ("pseudonym", PSEUDONYM.upper()), ("pseudonym", "#" * 32),
         ("period", "2026-W54"), ("period", "2026-W00"), ("period", "2026-48"),
         ("period", "2025-W53"), ("period", "2026-W٤٨"),
-        ("policy", "weekly-local-1"), ("policy", "weekly-local-1@0"),
+        ("policy", "weekly-1"), ("policy", "weekly-1@0"),
         ("bundle", "../affect-1"), ("bundle", None),
         ("counts", [0] * (CELLS - 1)), ("counts", [0] * (CELLS + 1)), ("counts", []),
         ("counts", [0.0] * CELLS), ("counts", [True] * CELLS), ("counts", ["0"] * CELLS),

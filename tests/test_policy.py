@@ -9,10 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_models.bundle import shipped_bundle
+from sync.coordinator.accounting import composed
 from sync.envelope import encoded
 from sync.errors import PolicyError
+from sync.federated import canary
+from sync.federated.layout import Layout
 from sync.messages import HISTOGRAMS
-from sync.policy import Policy, epsilon, parse_policy, squared_sensitivity
+from sync.policy import Policy, Purpose, epsilon, parse_policy, squared_sensitivity
 
 SHIPPED = resources.files("edge_models").joinpath("bundles", "affect-1", "policy.json")
 
@@ -26,11 +30,22 @@ def spelled(**changes: object) -> bytes:
     return json.dumps({name: value for name, value in fields.items() if value != "gone"}).encode()
 
 
-def test_the_shipped_policy_pays_for_twelve_weekly_reports() -> None:
+def test_the_shipped_policy_pays_for_twelve_weekly_reports_and_a_course_of_rounds() -> None:
     policy = shipped()
-    assert policy.reference == "weekly-local-1@1"
-    assert (policy.rho_per_report, policy.rho_budget) == (Fraction(1, 8), Fraction(3, 2))
-    assert (policy.period_days, policy.reports_in_budget) == (7, 12)
+    assert policy.reference == "weekly-1@1"
+    assert (policy.rho_per_report, policy.rho_budget) == (Fraction(1, 8), Fraction(7, 4))
+    assert policy.period_days == 7
+    course = 20 * policy.price(Purpose.HEAD).rho + policy.price(Purpose.CANARY).rho
+    assert policy.rho_budget == 12 * policy.rho_per_report + course
+    assert epsilon(course, policy.delta) <= 4.0
+    assert epsilon(course, policy.delta) == pytest.approx(composed([course], policy.delta).epsilon)
+
+
+def test_the_shipped_clips_are_those_of_the_vectors_that_devices_send() -> None:
+    bundle = shipped_bundle()
+    layout = Layout(bundle.frame.along(bundle.head).size)
+    assert shipped().price(Purpose.HEAD).squared_clip == layout.squared_clip
+    assert shipped().price(Purpose.CANARY).squared_clip == canary.SQUARED_CLIP
 
 
 def test_sensitivity_and_noise_follow_from_the_histograms_and_rho() -> None:
@@ -41,7 +56,7 @@ def test_sensitivity_and_noise_follow_from_the_histograms_and_rho() -> None:
 def test_epsilon_has_the_values_worked_out_by_hand() -> None:
     policy = shipped()
     assert policy.epsilon_per_report == pytest.approx(2.753261, abs=1e-6)
-    assert policy.epsilon_budget == pytest.approx(10.604563, abs=1e-6)
+    assert policy.epsilon_budget == pytest.approx(11.584052, abs=1e-6)
     assert epsilon(Fraction(0), 1e-6) == 0.0
 
 

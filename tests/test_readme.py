@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sync.messages import HISTOGRAMS
-from sync.policy import parse_policy
+from sync.policy import Purpose, epsilon, parse_policy
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -59,6 +59,8 @@ def test_the_privacy_numbers_are_the_policys() -> None:
     assert policy.sigma2 == 48
     assert f"ε ≤ {policy.epsilon_per_report + 0.05:.1f}" in README
     assert f"ε ≤ {policy.epsilon_budget:.1f}" in README
+    course = 20 * policy.price(Purpose.HEAD).rho + policy.price(Purpose.CANARY).rho
+    assert f"ε ≤ {epsilon(course, policy.delta):.1f}" in README
 
 
 def test_no_page_claims_a_diagnosis() -> None:

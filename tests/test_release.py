@@ -118,9 +118,9 @@ def test_a_report_is_the_counts_plus_one_draw_of_noise_a_cell(
     report = parse_report(released.payload)
     assert report.counts == tuple(a + b for a, b in zip(counts.cells, noise, strict=True))
     assert (report.study, report.pseudonym, report.bundle) == ("home", PERSON, "affect-1")
-    assert (report.period, report.policy) == ("2026-W48", "weekly-local-1@1")
+    assert (report.period, report.policy) == ("2026-W48", "weekly-1@1")
     assert released.topic == report_topic("home", PERSON)
-    assert spend == Spend("2026-W48", Fraction(1, 8), "weekly-local-1@1")
+    assert spend == Spend("2026-W48", Fraction(1, 8), "weekly-1@1")
     assert ledger == Ledger((spend,))
 
 

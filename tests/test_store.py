@@ -22,7 +22,7 @@ from tests.stored import KEY, NOW, gap, scored
 
 FOREVER = (NOW - timedelta(days=60), NOW + timedelta(days=60))
 SPEND, SECOND, THIRD = (
-    Spend(f"2026-W{week}", Fraction(1, 8), "weekly-local-1@1") for week in (47, 48, 49)
+    Spend(f"2026-W{week}", Fraction(1, 8), "weekly-1@1") for week in (47, 48, 49)
 )
 PAID = Ledger((SPEND,))
 
@@ -118,7 +118,7 @@ def test_nothing_that_was_sensed_or_sent_is_readable_on_disk(tmp_path: Path) -> 
         for word in (
             np.full(2, 1234.5678, np.float32).tobytes(),
             b"the baseline", b"Plug the", b"microphone", b"spring-study", b"abab", b"\xab\xab\xab",
-            b"the sealed", b"2026-W47", b"weekly-local", b"affect-1", b"2026-",
+            b"the sealed", b"2026-W47", b"weekly-1", b"affect-1", b"2026-",
         ):  # fmt: skip
             assert word not in disk
 

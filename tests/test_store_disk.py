@@ -17,7 +17,7 @@ from sync.budget import Ledger, Spend
 from tests.stored import KEY, NOW, gap, scored
 
 FOREVER = (NOW - timedelta(days=60), NOW + timedelta(days=60))
-PAID = Ledger((Spend("2026-W47", Fraction(1, 8), "weekly-local-1@1"),))
+PAID = Ledger((Spend("2026-W47", Fraction(1, 8), "weekly-1@1"),))
 
 
 def opened(folder: Path, key: bytes = KEY) -> Store:
@@ -44,7 +44,7 @@ from sync.budget import Ledger, Spend
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 folder, how, points = Path(sys.argv[1]), sys.argv[2], [int(n) for n in sys.argv[3].split(",")]
-charged = Ledger.of(Spend(f"2026-W4{n}", Fraction(1, 8), "weekly-local-1@1") for n in (6, 7))
+charged = Ledger.of(Spend(f"2026-W4{n}", Fraction(1, 8), "weekly-1@1") for n in (6, 7))
 
 def kill_at(point, store):
     left = [point]
@@ -79,7 +79,7 @@ def test_a_kill_at_any_moment_leaves_spend_and_report_both_or_neither(
     tmp_path: Path, how: str, points: range
 ) -> None:
     (tmp_path / "before").mkdir()
-    first = Spend("2026-W46", Fraction(1, 8), "weekly-local-1@1")
+    first = Spend("2026-W46", Fraction(1, 8), "weekly-1@1")
     with opened(tmp_path / "before") as store:
         store.commit_release(b"an earlier report", Ledger((first,)), NOW)
     words = [sys.executable, "-c", _KILLED_AT, str(tmp_path), how, ",".join(map(str, points))]

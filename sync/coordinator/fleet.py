@@ -181,14 +181,18 @@ class Fleet:
         """One whole round, to its end; time passes only when nothing else can happen."""
         terms = self.rounds.start(draft, self.now)
         while terms.round not in self.ended:
-            began = time.process_time()
-            letters = list(self.rounds.due(self.now))
-            self.cpu_s += time.process_time() - began
-            if not letters:
-                self.now += 1
-            for letter in letters:
-                self._deliver(letter, dies)
+            self.go_on(dies)
         return self.ended[terms.round]
+
+    def go_on(self, dies: Dies = lambda _name, _step: False) -> None:
+        """Deliver all that is due in any round; time passes only when nothing is."""
+        began = time.process_time()
+        letters = list(self.rounds.due(self.now))
+        self.cpu_s += time.process_time() - began
+        if not letters:
+            self.now += 1
+        for letter in letters:
+            self._deliver(letter, dies)
 
     def _deliver(self, letter: Letter, dies: Dies) -> None:
         kind = Kind.SIGNED_TERMS if letter.is_terms else Kind.ROUND

@@ -20,13 +20,16 @@ import numpy as np
 from edge_models.errors import Explained
 from sync.coordinator.accounting import Release
 from sync.coordinator.announce import Announcement, Podium, announcements
+from sync.coordinator.course import Asked
 from sync.coordinator.drafts import draft_of
 from sync.coordinator.intake import Intake
+from sync.coordinator.learning import Learning, School
 from sync.coordinator.ledger import judge, keep_round
 from sync.coordinator.round_book import RoundBook, Wish
 from sync.coordinator.rounds import Letter, Rounds
 from sync.coordinator.store import PeriodSum, ReportStore
 from sync.endpoint import Endpoint
+from sync.envelope import decoded
 from sync.errors import BrokerError, PolicyError, ProtocolError
 from sync.identity import Identity
 from sync.inbox import Inbox
@@ -35,7 +38,7 @@ from sync.parcels import Kind, Parcel
 from sync.policy import Policy, Purpose
 from sync.retry import say_in_log
 from sync.secure_sum.server import Failed, Opened
-from sync.secure_sum.terms import Terms
+from sync.secure_sum.terms import SignedTerms, Terms
 from sync.shared_noise import NEIGHBOURS, noise_for, squared_sensitivity, unscaled
 from sync.topics import AllTopic, DownTopic, all_reports, all_up, parse_up_topic
 from sync.wire import Session
@@ -63,7 +66,10 @@ class Study:
 
 
 class Post:
-    """A context manager: inside, it is connected or tries to be, and rounds go on."""
+    """A context manager: inside, it is connected or tries to be, and rounds go on.
+
+    Without a `school` there are no courses of federated rounds.
+    """
 
     def __init__(
         self,
@@ -73,6 +79,7 @@ class Post:
         store: ReportStore,
         *,
         random_bytes: Callable[[int], bytes],
+        school: School | None = None,
         clock: Callable[[], float] = time.time,
         on_fault: Callable[[Explained], None] = say_in_log,
     ) -> None:
@@ -93,6 +100,19 @@ class Post:
             random_bytes=random_bytes,
             everybody=study.everybody,
             on_end=self._keep_result,
+        )
+        self.learning = (
+            None
+            if school is None
+            else Learning(
+                book,
+                self.rounds,
+                school,
+                study=study.name,
+                policy=study.policy,
+                policy_digest=study.policy_digest,
+                coordinator=study.coordinator,
+            )
         )
         self._podium = Podium(
             Session(
@@ -153,8 +173,10 @@ class Post:
                 if judged.standing is not Standing.AGREES:
                     notice = sign_notice(judged.known, self._study.coordinator).to_bytes()
                     self._waiting.append(announcements(Parcel(Kind.NOTICE, notice), topic))
+                if self.learning is not None and (given := self.learning.head_said) is not None:
+                    self._waiting.append(announcements(Parcel(Kind.HEAD, given), topic))
                 for terms in self.rounds.open_to_all():  # it may have come too late to hear them
-                    self._waiting.append(announcements(Parcel(Kind.SIGNED_TERMS, terms), topic))
+                    self._waiting.append(self._announced(terms, topic))
             case _:
                 raise ProtocolError("A device said what only a coordinator says.")
 
@@ -165,6 +187,10 @@ class Post:
             try:
                 for wish in self._book.take_wishes():
                     self._begin(wish)
+                if self.learning is not None:
+                    for given in self.learning.advance(int(self._clock())):
+                        everybody = AllTopic(self._study.name)
+                        self._waiting.append(announcements(Parcel(Kind.HEAD, given), everybody))
                 for letter in self.rounds.due(int(self._clock())):
                     self._waiting.append(self._addressed(letter))
                 self._say()
@@ -174,6 +200,9 @@ class Post:
     def _begin(self, wish: Wish) -> None:
         now = int(self._clock())
         try:
+            if wish.purpose != Purpose.REPORT.value:
+                self._begin_course(wish)
+                return
             draft = draft_of(
                 Purpose(wish.purpose),
                 wish.subject,
@@ -189,11 +218,26 @@ class Post:
                 PolicyError(f"A round that was asked for can't be had: {fault}.", "Ask anew.")
             )
 
+    def _begin_course(self, wish: Wish) -> None:
+        if self.learning is None:
+            raise PolicyError("this coordinator teaches no head", "Give it a bundle.")
+        self.learning.begin(Asked.of(wish))
+
     def _addressed(self, letter: Letter) -> tuple[Announcement, ...]:
         study = self._study.name
         topic = AllTopic(study) if letter.name is None else DownTopic(study, letter.name.hex())
-        kind = Kind.SIGNED_TERMS if letter.is_terms else Kind.ROUND
-        return announcements(Parcel(kind, letter.payload), topic)
+        if letter.is_terms:
+            return self._announced(letter.payload, topic)
+        return announcements(Parcel(Kind.ROUND, letter.payload), topic)
+
+    def _announced(self, terms: bytes, topic: AllTopic | DownTopic) -> tuple[Announcement, ...]:
+        """A round's terms; before them the lesson that they are about, where there is one."""
+        said = announcements(Parcel(Kind.SIGNED_TERMS, terms), topic)
+        subject = decoded(terms, SignedTerms).terms.subject
+        lesson = None if self.learning is None else self.learning.lesson_said(subject)
+        if lesson is None:
+            return said
+        return (*announcements(Parcel(Kind.HEAD, lesson), topic), *said)
 
     def _say(self) -> None:
         """What waits, in order; what the broker did not take waits on."""

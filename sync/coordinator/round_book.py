@@ -22,7 +22,8 @@ from sync.errors import SyncError
 BOOK_FILE: Final = "rounds.db"
 """In the coordinator's state folder."""
 _APPLICATION_ID: Final = 0x53565244  # "SVRD"
-_SCHEMA_VERSION: Final = 1
+_SCHEMA_VERSION: Final = 2
+_COURSES: Final = "CREATE TABLE courses (number INTEGER PRIMARY KEY, content BLOB NOT NULL) STRICT"
 _SCHEMA: Final = f"""
 CREATE TABLE rounds (
     round TEXT PRIMARY KEY, terms BLOB NOT NULL, seed BLOB NOT NULL, state TEXT NOT NULL,
@@ -37,6 +38,7 @@ CREATE TABLE wishes (
     number INTEGER PRIMARY KEY AUTOINCREMENT, purpose TEXT NOT NULL, subject TEXT NOT NULL,
     minutes REAL NOT NULL
 ) STRICT;
+{_COURSES};
 PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {_SCHEMA_VERSION};
 """
@@ -143,8 +145,8 @@ class RoundBook:
             )
             rows.execute("DELETE FROM said WHERE round = ?", (round_id,))
 
-    def entries(self) -> tuple[Entry, ...]:
-        """Every round, the oldest first.
+    def entries(self, saying: bytes = b"") -> tuple[Entry, ...]:
+        """Every round whose announced terms have these bytes in them, the oldest first.
 
         Raises:
             RoundBookError: the book can't be read.
@@ -152,7 +154,9 @@ class RoundBook:
         with self._transaction() as rows:
             found = rows.execute(
                 "SELECT round, terms, seed, state, started_at, ended_at, joined, members, "
-                "coalesce(total, x''), why FROM rounds ORDER BY started_at, round"
+                "coalesce(total, x''), why FROM rounds WHERE ? = x'' OR instr(terms, ?) "
+                "ORDER BY started_at, round",
+                (saying, saying),
             ).fetchall()
         return tuple(
             Entry(round_id, terms, seed, State(state), *rest)
@@ -182,6 +186,25 @@ class RoundBook:
                 "SELECT count(*) FROM said WHERE round = ? AND name IS NULL", (round_id,)
             ).fetchone()
         return int(found)
+
+    def keep_course(self, number: int, content: bytes) -> None:
+        """Keep a course of federated rounds, in the place of what was kept of it.
+
+        Raises:
+            RoundBookError: the disk is full or failing.
+        """
+        with self._transaction() as rows:
+            rows.execute("INSERT OR REPLACE INTO courses VALUES (?, ?)", (number, content))
+
+    def courses(self) -> tuple[bytes, ...]:
+        """Every course, the oldest first; `course` reads them.
+
+        Raises:
+            RoundBookError: the book can't be read.
+        """
+        with self._transaction() as rows:
+            found = rows.execute("SELECT content FROM courses ORDER BY number").fetchall()
+        return tuple(content for (content,) in found)
 
     def wish(self, wish: Wish) -> None:
         """Ask the running coordinator for a round.
@@ -253,6 +276,9 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if not tables:
         for statement in _SCHEMA.strip().split(";\n"):
             connection.execute(statement)
+    elif (ours, version) == (_APPLICATION_ID, 1):  # before there were courses
+        connection.execute(_COURSES)
+        connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
     elif (ours, version) != (_APPLICATION_ID, _SCHEMA_VERSION):
         connection.execute("ROLLBACK")
         raise RoundBookError(

@@ -20,12 +20,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from edge_models.bundle import load_bundle, shipped_bundle
 from edge_models.errors import Explained
 from sync.broker import Broker, embedded_broker
 from sync.coordinator.authority import has_study
 from sync.coordinator.estimate import DEFAULT_MINIMUM
 from sync.coordinator.founded import Founded, opened_study
 from sync.coordinator.intake import Intake
+from sync.coordinator.learning import School
 from sync.coordinator.policy_file import policy_of
 from sync.coordinator.post import Post
 from sync.coordinator.post import Study as PostStudy
@@ -63,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ca-file", type=Path, help="with --broker: the study's CA; turns TLS on")
     parser.add_argument("--certificate-file", type=Path, help="with --ca-file: the coordinator's")
     parser.add_argument("--key-file", type=Path, help="with --certificate-file: its key")
+    parser.add_argument("--bundle", type=Path, help="whose head to train (default: the shipped)")
     parser.add_argument("--policy", type=Path, help="privacy policy, JSON (default: the bundle's)")
     parser.add_argument(
         "--minimum",
@@ -144,6 +147,7 @@ def run(arguments: argparse.Namespace) -> int:
                 book,
                 store,
                 random_bytes=secrets.token_bytes,
+                school=_school(arguments.bundle, state),
                 on_fault=_say,
             )
             feed = _LiveFeed(stack.enter_context(post), feed_name)
@@ -176,6 +180,11 @@ def post_study(founded: Founded, policy: Policy, digest: str) -> PostStudy:
         founded.is_member,
         founded.count,
     )
+
+
+def _school(folder: Path | None, state: Path) -> School:
+    bundle = shipped_bundle() if folder is None else load_bundle(folder)
+    return School.of(bundle, state / "flower" / "bin" / "python")
 
 
 def _take(intake: Intake, topic: str, payload: bytes) -> None:
