@@ -104,6 +104,17 @@ def gone_of(released: Released, kept: bytes | None) -> Gone:
     return Gone(purpose, subject, step, piece, pieces, len(released.payload), digest)
 
 
+def size_of(outgoing: Outgoing, seal: Seal) -> int:
+    """How many bytes a message of the outbox has, whether it is still kept or only what it was.
+
+    Raises:
+        DoorError: it was altered.
+    """
+    if outgoing.gone is not None:
+        return outgoing.gone.size_bytes
+    return len(seal.reopen(outgoing.sealed).payload)
+
+
 def rounds_of(
     store: Store,
     outgoing: Iterable[Outgoing],

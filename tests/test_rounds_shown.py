@@ -21,7 +21,7 @@ from agent.codec import Gone
 from agent.config import Settings
 from agent.courier import Courier
 from agent.home import Home, open_home
-from agent.parts import Round, Stands, gone_of, stands
+from agent.parts import Round, Stands, gone_of, size_of, stands
 from agent.reporter import send_outbox
 from agent.rounds import Hearing
 from agent.service import ParticipantPage
@@ -230,6 +230,8 @@ def test_what_has_left_for_a_round_is_kept_as_a_summary_only(week: Week) -> None
             assert outgoing.sealed == b"" and outgoing.period == ""
             assert outgoing.gone is not None
             assert (outgoing.gone.purpose, outgoing.gone.subject) == ("report", week.period)
+        sizes = [size_of(outgoing, week.home.seal) for outgoing in sent]
+        assert sum(sizes) == one(week.status(store).rounds, Stands.ADDED).sent_bytes
         kept = sum(len(sealed) for _, _, sealed in store._rows.rows("outbox"))
     assert kept < 5 * 300
 
@@ -274,6 +276,7 @@ def test_a_message_that_an_older_version_kept_whole_is_shown_the_same_way(tmp_pa
             assert kept.sealed and kept.gone is None
             (shown,) = week.status(store).rounds[0].messages
             payload = home.seal.reopen(kept.sealed).payload
+            assert size_of(kept, home.seal) == len(payload)
             assert (shown.step, shown.size_bytes) == ("advert", len(payload))
             assert shown.sha256 == hashlib.sha256(payload).hexdigest()
 
