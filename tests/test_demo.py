@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 DEMO = [sys.executable, "-m", "edge_models.command", "demo", "--headless"]
@@ -41,3 +43,21 @@ def test_recordings_that_cannot_be_heard_fail_the_demo(tmp_path: Path) -> None:
     )
     assert finished.returncode == 2
     assert "There are no recordings" in finished.stderr
+
+
+@pytest.mark.slow
+def test_a_demo_that_is_told_to_end_leaves_nothing_running(
+    recordings: Path, tmp_path: Path
+) -> None:
+    words = ["--participants", "20", "--recordings", str(recordings), "--keep", str(tmp_path)]
+    demo = subprocess.Popen([*DEMO, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    while not (tmp_path / "coordinator" / "reports.db").exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    time.sleep(1.0)
+    started = psutil.Process(demo.pid).children(recursive=True)
+    assert started
+    demo.terminate()
+    assert demo.wait(timeout=60) == 130
+    _, alive = psutil.wait_procs(started, timeout=20)
+    assert not alive

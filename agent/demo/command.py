@@ -14,6 +14,7 @@ itself. Nothing is simulated but the clock.
 
 import argparse
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -54,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise SettingError("The demo takes 1 to 500 participants.", "Try --participants 24.")
     console = Console()
     with ExitStack() as stack:
+        stack.enter_context(_ends_in_order())
         folder = stack.enter_context(_workshop(arguments.keep))
         people = _people(arguments, folder, console)
         with Progress(console=console) as progress:
@@ -96,6 +98,20 @@ def run(arguments: argparse.Namespace) -> int:
             console.print("Look at the pages; Ctrl-C ends the demo.")
             coordinator.wait()
         return 1 if failures else 0
+
+
+@contextmanager
+def _ends_in_order() -> Iterator[None]:
+    """SIGTERM ends it as Ctrl-C does: with everything that it has started."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from agent.errors import AgentError
 from agent.home import device_key, open_home
 from agent.keys import STORE_FILE
 from agent.membership import IdentityFolder
+from agent.parts import size_of
 from agent.store import Store
 from sync.invites import parse_invite
 
@@ -192,7 +193,7 @@ class Participant:
             return
         home = open_home(Settings(state=str(self.folder)), {})
         with home.open_store() as store:
-            sizes = [len(home.seal.reopen(sent.sealed).payload) for sent in store.sent()]
+            sizes = [size_of(sent, home.seal) for sent in store.sent()]
             ledger = store.ledger()
             since = {
                 "epsilon_spent": ledger.epsilon(home.study.policy.delta),
