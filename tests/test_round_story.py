@@ -4,7 +4,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -24,13 +24,14 @@ from sync.coordinator.store import ReportStore, open_store
 from sync.endpoint import Endpoint
 from sync.messages import CELLS
 from sync.participation import parse_part
-from sync.periods import period_of
+from sync.periods import period_before, period_of, period_start
 from sync.policy import parse_policy, policy_digest
 from tests.founding import KEY, World, founded_study
-from tests.stored import LAST_MONDAY, scored
+from tests.stored import scored
 
 PEOPLE = 20
-PERIOD = period_of(LAST_MONDAY)
+PERIOD = period_before(period_of(datetime.now(UTC)))
+LAST_MONDAY = period_start(PERIOD)
 PAYLOAD = shipped_bundle().policy
 POLICY = parse_policy(PAYLOAD)
 
