@@ -140,7 +140,11 @@ def composed(prices: Iterable[Fraction], delta: float) -> Composed:
     Source: Bun, Steinke 2016, Lemma 1.7 and Proposition 1.3; Canonne, Kamath, Steinke 2020,
     Proposition 12 (Renyi to epsilon); Gaussian noise composes into one Gaussian of the summed rho.
     """
-    rho = sum(prices, Fraction(0))
+    return _composed(sum(prices, Fraction(0)), delta)
+
+
+@lru_cache(maxsize=64)
+def _composed(rho: Fraction, delta: float) -> Composed:
     closed = epsilon(rho, delta)
     if not rho:
         return Composed(rho, closed, 0.0, 0.0)

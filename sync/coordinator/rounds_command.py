@@ -1,11 +1,16 @@
 """Start rounds of secure sums, watch them, list them; or try one with simulated devices.
 
     sottovoce rounds start --state DIR --period 2026-W48 --step-minutes 30
+    sottovoce rounds start --state DIR --head --rounds 20 --optimiser fedavg
     sottovoce rounds watch --state DIR
     sottovoce rounds list --state DIR
     sottovoce rounds simulate --devices 300 --dropout 0.1
+    sottovoce rounds simulate --devices 100 --head --rounds 20
 
-`start` asks the coordinator that runs on the same state; it begins the round within a second.
+`start` asks the coordinator that runs on the same state; it begins the round within a second. With
+`--head` it asks for a course: so many rounds that train the head, then a vote by the devices, and a
+head for everybody if they prove it better. `--optimiser` is fedavg, fedadam or flower:NAME, a
+strategy of Flower's in an environment of its own, `flower/` in the coordinator's folder.
 """
 
 import argparse
@@ -20,9 +25,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from edge_models.bundle import shipped_bundle
+from edge_models.training.cohort import LARGEST, SMALLEST
+from sync.coordinator.course import Asked, Course, kept
 from sync.coordinator.drafts import LEAST_STEP_S, MOST_STEP_S, draft_of
 from sync.coordinator.fleet import Device, Fleet, dying
 from sync.coordinator.round_book import BOOK_FILE, Entry, RoundBook, State, Wish, open_round_book
+from sync.coordinator.simulated import simulated_course
 from sync.envelope import decoded
 from sync.errors import PolicyError
 from sync.messages import CELLS, HISTOGRAMS, first_cells
@@ -45,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     deeds = parser.add_subparsers(dest="deed", required=True, metavar="start|watch|list|simulate")
     start = deeds.add_parser("start", help="ask the running coordinator for a round")
     start.add_argument("--period", help="which week (default: the last one that is over)")
+    _add_course(start)
     start.add_argument("--step-minutes", type=float, default=60.0, help="for each of five steps")
     watch = deeds.add_parser("watch", help="show running rounds until none is left")
     watch.add_argument("--for-s", type=float, default=float("inf"), help="at most so long")
@@ -60,7 +69,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     simulate.add_argument("--devices", type=int, default=100)
     simulate.add_argument("--dropout", type=float, default=0.0, help="share of devices that die")
     simulate.add_argument("--at", choices=STEPS, default="mask", help="at which step they die")
+    _add_course(simulate)
     simulate.add_argument("--seed", type=int, default=0, help="of who dies; noise is fresh")
+
+
+def _add_course(deed: argparse.ArgumentParser) -> None:
+    deed.add_argument("--head", action="store_true", help="a course that trains the head")
+    deed.add_argument("--rounds", type=int, default=20, help="of a course, before its vote")
+    deed.add_argument("--optimiser", default="fedavg", help="fedavg, fedadam or flower:NAME")
+    deed.add_argument("--moving-clip", action="store_true", help="let the clip follow the norms")
+
+
+def _asked(arguments: argparse.Namespace, minutes: float) -> Asked:
+    return Asked(arguments.rounds, arguments.optimiser, arguments.moving_clip, minutes)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -73,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     console = Console()
     if arguments.deed == "simulate":
-        return _simulate(arguments, console)
+        return (_simulate_course if arguments.head else _simulate)(arguments, console)
     with open_round_book(arguments.state.expanduser() / BOOK_FILE) as book:
         match arguments.deed:
             case "start":
@@ -82,6 +103,8 @@ def run(arguments: argparse.Namespace) -> int:
                 _watch(book, arguments.for_s, console)
             case _:
                 console.print(listed(book.entries()))
+                if courses := kept(book):
+                    console.print(courses_listed(courses))
     return 0
 
 
@@ -93,6 +116,13 @@ def _start(arguments: argparse.Namespace, book: RoundBook, console: Console) -> 
             f"{arguments.step_minutes:g} minutes are too short or too long for a step.",
             "Allow between a second and six days.",
         )
+    if arguments.head:
+        book.wish(_asked(arguments, arguments.step_minutes).wish())
+        console.print(
+            f"Asked the coordinator for a course of {arguments.rounds} rounds and a vote. "
+            "See: sottovoce rounds list"
+        )
+        return
     book.wish(Wish(Purpose.REPORT.value, period, arguments.step_minutes))
     console.print(f"Asked the coordinator for a round over {period}. See: sottovoce rounds watch")
 
@@ -138,6 +168,32 @@ def listed(entries: tuple[Entry, ...]) -> Table:
             _ending(entry),
         )
     return table
+
+
+def courses_listed(courses: tuple[Course, ...]) -> Table:
+    """Every course as a row; epsilon of a person who was in all of its rounds."""
+    table = Table("course", "optimiser", "rounds", "vote: gain", "epsilon", "how it stands")
+    for course in courses:
+        voted = "–"
+        if course.gain is not None and course.at_least is not None:
+            voted = f"{course.gain:+.3f}, surely over {course.at_least:+.3f} nats"
+        table.add_row(
+            str(course.number),
+            course.optimiser,
+            f"{len(course.counted)} of {course.rounds}",
+            voted,
+            _epsilon(course),
+            course.why if course.ended else "is running",
+        )
+    return table
+
+
+def _epsilon(course: Course) -> str:
+    cost = course.cost()
+    return (
+        f"{cost.accountant:.2f} (accountant), at most {cost.ledger_bound:.2f} (devices' ledgers), "
+        f"delta {course.delta:g}"
+    )
 
 
 def _ending(entry: Entry) -> str:
@@ -214,6 +270,36 @@ def _simulate(arguments: argparse.Namespace, console: Console) -> int:
             )  # fmt: skip
     console.print(table)
     return 0
+
+
+def _simulate_course(arguments: argparse.Namespace, console: Console) -> int:
+    if not SMALLEST <= arguments.devices <= LARGEST or not 0 <= arguments.dropout <= 1:
+        raise PolicyError(
+            f"A simulated course takes {SMALLEST} to {LARGEST} people, of whom a share between 0 "
+            "and 1 dies.",
+            "Try --devices 100 --dropout 0.1.",
+        )
+    with console.status("A course begins") as status:
+        done = simulated_course(
+            shipped_bundle(),
+            _asked(arguments, 1.0),
+            devices=arguments.devices,
+            dies=dying(arguments.dropout, _STEPS[arguments.at], arguments.seed),
+            seed=arguments.seed,
+            flower_python=Path("flower") / "bin" / "python",
+            told=lambda course: status.update(
+                f"{arguments.devices} simulated people: {len(course.counted)} of {course.rounds} "
+                "rounds"
+            ),
+        )
+    console.print(courses_listed((done.course,)))
+    tried = Table("head", "balanced accuracy", "AUROC", title="On other simulated people")
+    for name, quality in (("published before", done.before), ("candidate", done.candidate)):
+        if quality is not None:
+            tried.add_row(name, f"{quality.balanced_accuracy:.3f}", f"{quality.auroc:.3f}")
+    console.print(tried)
+    console.print(_costs(done.fleet))
+    return 0 if done.candidate is not None else 1
 
 
 def _costs(fleet: Fleet) -> str:
