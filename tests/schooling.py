@@ -1,7 +1,6 @@
 """A bundle with high prices, people whose sessions can be learned from, and a school for them."""
 
 import json
-import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -95,9 +94,9 @@ def fill(store: Store, number: int, monday: datetime) -> None:
     store.add_check_in(CheckIn(monday + timedelta(days=4), (low,) * 8, (low,) * 7))
 
 
-def school() -> School:
+def school(flower_python: Path = Path("no-flower-here")) -> School:
     """The shipped head, taught as usual."""
-    return School.of(shipped_bundle(), Path("no-flower-here"))
+    return School.of(shipped_bundle(), flower_python)
 
 
 def lesson(**changes: object) -> Lesson:
@@ -118,6 +117,7 @@ class Class:
     book: RoundBook
     size: int = 20
     contributor: Callable[["Class", int], Contributor] | None = None
+    school: School = field(default_factory=school)
     learning: Learning = field(init=False)
     fleet: Fleet = field(init=False)
 
@@ -136,7 +136,7 @@ class Class:
     def restart(self) -> None:
         """A new coordinator over the same book."""
         self.learning = Learning(
-            self.book, self.fleet.rounds, school(), study="north", policy=POLICY,
+            self.book, self.fleet.rounds, self.school, study="north", policy=POLICY,
             policy_digest=DIGEST, coordinator=self.fleet.coordinator,
         )  # fmt: skip
 
@@ -169,8 +169,3 @@ class Poisoner:
 
     def numbers(self, terms: Terms) -> list[int]:
         return self.pupil.numbers(terms) if terms.purpose == "head" else [0, 0]
-
-
-def token() -> bytes:
-    """Some 32 bytes."""
-    return secrets.token_bytes(32)

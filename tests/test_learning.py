@@ -1,5 +1,6 @@
 """A course in memory: what is published, what is not, and what goes on after a restart."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,9 +10,12 @@ import pytest
 from edge_models.bundle import shipped_bundle
 from sync.coordinator.course import Asked, kept
 from sync.coordinator.round_book import RoundBook, State, open_round_book
+from sync.coordinator.rounds import total_of
 from sync.errors import PolicyError
-from sync.federated.update import Training, loss_of
-from tests.schooling import POLICY, Class, Poisoner, frame, sessions_of
+from sync.federated import canary
+from sync.federated.layout import Layout
+from sync.federated.update import Training, from_sum, loss_of
+from tests.schooling import POLICY, Class, Poisoner, frame, school, sessions_of
 
 
 @pytest.fixture
@@ -71,6 +75,33 @@ def test_a_head_that_a_flipping_majority_made_is_not_published(book: RoundBook) 
 
 def test_fed_adam_works_as_well(book: RoundBook) -> None:
     assert Class(book).taught(optimiser="fedadam").published is not None
+
+
+ADDING = """
+print(json.dumps({"ready": sys.argv[3]}), flush=True)
+for line in sys.stdin:
+    asked = json.loads(line)
+    point = [a + 0.25 * b for a, b in zip(asked["point"], asked["mean"])]
+    print(json.dumps({"point": point}), flush=True)
+"""
+
+
+def test_a_strategy_of_another_process_moves_the_head_by_all_sums_so_far(
+    book: RoundBook, tmp_path: Path
+) -> None:
+    python = tmp_path / "python"  # answers as Flower's process would, without Flower
+    python.write_text(f"#!{sys.executable}\nimport json, sys\n{ADDING}", encoding="utf-8")
+    python.chmod(0o700)
+    course = Class(book, school=school(python)).taught(rounds=2, optimiser="flower:Adding")
+    assert course.published is not None, course.why
+    means = [
+        from_sum(total_of(entry), Layout(frame().size), 1.0, members=20).update
+        for entry in book.entries()
+        if len(entry.total) > 4 * canary.LENGTH
+    ]
+    assert len(means) == 2
+    expected = np.asarray(course.current) + 0.25 * np.sum(means, axis=0)
+    np.testing.assert_allclose(course.candidate, expected)
 
 
 def test_an_optimiser_that_can_not_be_had_ends_the_course_and_says_why(book: RoundBook) -> None:

@@ -43,7 +43,7 @@ def test_the_list_says_how_a_course_went_and_both_epsilons(
     said = capsys.readouterr().out
     assert "head 1 was published" in said and "1 of 1" in said
     cost = course.cost()
-    assert f"{cost.accountant:.2f} (accountant), at most {cost.ledger_bound:.2f}" in said
+    assert f"{cost.accountant:.2f}" in said and f"at most {cost.ledger_bound:.2f}" in said
 
 
 def test_a_course_can_be_tried_with_simulated_people(
@@ -52,7 +52,7 @@ def test_a_course_can_be_tried_with_simulated_people(
     monkeypatch.setenv("COLUMNS", "300")
     assert not rounds("simulate", "--head", "--devices", 20, "--rounds", 1)
     said = capsys.readouterr().out
-    assert "published before" in said and "candidate" in said and "devices' ledgers" in said
+    assert "published before" in said and "candidate" in said and "ε, ledgers" in said
 
 
 @pytest.mark.parametrize("devices", [19, 5001])

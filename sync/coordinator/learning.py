@@ -124,11 +124,8 @@ class Learning:
 
     def lesson_said(self, subject: str) -> bytes | None:
         """The lesson that terms are about, signed; None if it isn't that of the running round."""
-        course = self._course
-        lesson = None if course is None else course.lesson
-        if lesson is None or lesson.digest != subject:
-            return None
-        return sign_lesson(lesson, self._coordinator)
+        lesson = self.lesson(subject)
+        return None if lesson is None else sign_lesson(lesson, self._coordinator)
 
     def lesson(self, subject: str) -> Lesson | None:
         """The same, unsigned."""

@@ -171,29 +171,30 @@ def listed(entries: tuple[Entry, ...]) -> Table:
 
 
 def courses_listed(courses: tuple[Course, ...]) -> Table:
-    """Every course as a row; epsilon of a person who was in all of its rounds."""
-    table = Table("course", "optimiser", "rounds", "vote: gain", "epsilon", "how it stands")
+    """Every course as a row; epsilons, at its delta, of a person who was in all of its rounds."""
+    table = Table(
+        "course",
+        "optimiser",
+        "rounds",
+        "gain (nats)",
+        "ε, accountant",
+        "ε, ledgers",
+        "how it stands",
+    )
     for course in courses:
-        voted = "–"
+        cost, voted = course.cost(), "–"
         if course.gain is not None and course.at_least is not None:
-            voted = f"{course.gain:+.3f}, surely over {course.at_least:+.3f} nats"
+            voted = f"{course.gain:+.3f}, over {course.at_least:+.3f}"
         table.add_row(
             str(course.number),
             course.optimiser,
             f"{len(course.counted)} of {course.rounds}",
             voted,
-            _epsilon(course),
+            f"{cost.accountant:.2f}",
+            f"at most {cost.ledger_bound:.2f} (δ {course.delta:g})",
             course.why if course.ended else "is running",
         )
     return table
-
-
-def _epsilon(course: Course) -> str:
-    cost = course.cost()
-    return (
-        f"{cost.accountant:.2f} (accountant), at most {cost.ledger_bound:.2f} (devices' ledgers), "
-        f"delta {course.delta:g}"
-    )
 
 
 def _ending(entry: Entry) -> str:
