@@ -235,17 +235,17 @@ class Inbox:
             len(theirs) > self._bounds.parcels
             or sum(begun.held_bytes for begun in theirs.values()) > self._bounds.sender_bytes
         ):
-            gone.append(self._drop_stalest([sender], newest))
+            gone.append(self._drop_stalest([sender], (sender, newest)))
         while self._held_bytes > self._bounds.all_bytes:
-            gone.append(self._drop_stalest(self._unfinished, newest))
+            gone.append(self._drop_stalest(self._unfinished, (sender, newest)))
         return tuple(gone)
 
-    def _drop_stalest(self, senders: Iterable[str], newest: bytes) -> tuple[str, bytes]:
+    def _drop_stalest(self, senders: Iterable[str], newest: tuple[str, bytes]) -> tuple[str, bytes]:
         _, sender, digest = min(
             (begun.heard, sender, digest)
             for sender in senders
             for digest, begun in self._unfinished[sender].items()
-            if digest != newest
+            if (sender, digest) != newest
         )
         self._drop(sender, digest)
         return sender, digest

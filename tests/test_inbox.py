@@ -332,3 +332,12 @@ def test_memory_is_taken_for_what_arrived_and_not_for_what_was_claimed() -> None
 def test_bounds_without_room_for_a_parcel_cannot_be(wrong: dict[str, int]) -> None:
     with pytest.raises(ContractError):
         Bounds(**wrong)
+
+
+def test_room_is_made_even_if_everybody_claims_the_same_parcel() -> None:
+    bounds = Bounds(sender_bytes=MOST_PARCEL_BYTES, all_bytes=MOST_PARCEL_BYTES)
+    inbox = Inbox(bounds)
+    for sender in ("a" * 32, "b" * 32, "c" * 32):
+        for index in range(60):
+            inbox.receive(sender, claim(1, index), NOW)
+            assert inbox.held_bytes <= bounds.all_bytes

@@ -10,6 +10,7 @@ In the life of a round: `post` hears and says, this decides, `round_book` keeps.
 
 import hashlib
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -53,6 +54,7 @@ class _Running:
     announcement: bytes
     letters: list[tuple[bytes, bytes]] = field(default_factory=list)
     said: bool = False
+    unkept: deque[tuple[bytes, bytes]] = field(default_factory=deque)  # count, but disk was full
 
 
 class Rounds:
@@ -110,10 +112,17 @@ class Rounds:
             running = self._running.get(payload[:32].hex())
             if running is None:
                 raise ProtocolError("A message is of a round that is not running.")
-            if not running.gathering.receive(name, payload, now):
-                return False
-            self._book.keep(running.gathering.terms.round, name, payload)
-            return True
+            is_news = running.gathering.receive(name, payload, now)
+            if is_news:
+                running.unkept.append((name, payload))
+            self._keep(running)
+            return is_news
+
+    def _keep(self, running: _Running) -> None:
+        """Put on disk what counts and is not there yet, in the order in which it counted."""
+        while running.unkept:
+            self._book.keep(running.gathering.terms.round, *running.unkept[0])
+            running.unkept.popleft()
 
     def due(self, now: int) -> Iterator[Letter]:
         """Close the steps that are over, and give everything that has to be said now."""
@@ -130,13 +139,13 @@ class Rounds:
         if not running.said:
             letters.append(Letter(None, True, running.announcement))
             letters += [Letter(name, False, payload) for name, payload in running.letters]
-            running.said = True
-        if not self._is_over(gathering, now):
-            return letters
-        self._book.keep(terms.round, None, None)
-        running.letters = gathering.close_step()
-        letters += [Letter(name, False, payload) for name, payload in running.letters]
-        if gathering.result is not None:
+        if gathering.result is None and self._is_over(gathering, now):
+            self._keep(running)
+            self._book.keep(terms.round, None, None)
+            running.letters = gathering.close_step()
+            letters += [Letter(name, False, payload) for name, payload in running.letters]
+        running.said = True
+        if gathering.result is not None:  # also when it could not be kept the last time
             self._end(running, now)
         return letters
 

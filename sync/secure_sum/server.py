@@ -138,7 +138,7 @@ class Gathering:
             case 0:
                 return None
             case 1:
-                return len(self._cohort.names)
+                return len(self._adverts)
             case 2:
                 return len(self._shares)
             case 3:
@@ -181,10 +181,9 @@ class Gathering:
         place = self._cohort.place_of[name]
         body = wire.unsigned(payload, self._cohort.adverts[place].credential.signing_key)
         if step is Step.REFUSAL:
-            words = _words(body)
-            news = self.refusals.get(name) != words
-            self.refusals[name] = words
-            return news
+            words, is_first = _words(body), name not in self.refusals
+            self.refusals.setdefault(name, words)
+            return is_first
         if step is not self.awaited:
             raise ProtocolError("A message came too late, or before its turn.")
         if place in self._answers():
