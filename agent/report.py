@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a week's report stands: whether it got in, and why it did not."""
+    """How a week's report stands: whether it got in, and why nothing can come of it any more."""
 
     is_reported: bool
     refusal: str
@@ -100,15 +100,20 @@ class Standing:
     @classmethod
     def of(cls, home: Home, period: str) -> "Standing":
         """Read from a device's store."""
-        is_reported, refusal = False, ""
+        is_reported, is_open, refusal, now = False, False, "", time.time()
         with home.open_store() as store:
             for _, kept in store.shelf.all(Kind.PART):
                 part = parse_part(kept)
-                if part.subject != period or not isinstance(part.member, Ended):
+                if part.subject != period:
                     continue
-                is_reported |= part.member.refusal is None
-                refusal = str(part.member.refusal or refusal)
-        return cls(is_reported, refusal)
+                if isinstance(part.member, Ended):
+                    is_reported |= part.member.refusal is None
+                    refusal = refusal or str(part.member.refusal or "")
+                elif now <= part.ends_at:
+                    is_open = True
+                elif period in store.ledger().periods:
+                    refusal = f"The round over {period} was not opened, and the week is paid for."
+        return cls(is_reported, "" if is_reported or is_open else refusal)
 
 
 def _is_settled(homes: Sequence[Home], couriers: Sequence[Courier], period: str) -> bool:

@@ -163,9 +163,12 @@ class Hearing:
                 heard = self._inbox.receive(_COORDINATOR, payload, self._seconds())
             except ProtocolError as fault:
                 self._trouble = fault, self._clock()
+                self._drop_given_up(store)  # its parcel may have gone as a whole
                 return
             if heard.keep:
                 store.shelf.put(Kept.FRAME, _frame_name(payload), payload)
+            if heard.dropped:
+                self._drop_given_up(store)
             if heard.parcel is None:
                 return
             self._act(store, heard.parcel)
@@ -212,8 +215,15 @@ class Hearing:
         """
         with self._lock, self._home.open_store() as store:
             self._participation(store).forget(self._seconds())
-            for _, digest in self._inbox.expire(self._seconds()):
-                _drop_frames(store, digest)
+            self._inbox.expire(self._seconds())
+            self._drop_given_up(store)
+
+    def _drop_given_up(self, store: Store) -> None:
+        """Drop kept frames of parcels for which the inbox doesn't wait any more."""
+        awaited = {digest.hex() for digest in self._inbox.unfinished(_COORDINATOR)}
+        for name, _ in store.shelf.all(Kept.FRAME):
+            if name.split("/")[0] not in awaited:
+                store.shelf.drop(Kept.FRAME, name)
 
     def _participation(self, store: Store) -> Participation:
         now = self._clock()

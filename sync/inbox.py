@@ -203,6 +203,10 @@ class Inbox:
                 if asked is not None and now - begun.heard >= quiet_s:
                     yield sender, asked
 
+    def unfinished(self, sender: str) -> frozenset[bytes]:
+        """Digests of this sender's parcels that are not whole."""
+        return frozenset(self._unfinished.get(sender, ()))
+
     def kept(self) -> Iterator[Kept]:
         """Every frame of every unfinished parcel, as it came."""
         for sender, theirs in self._unfinished.items():

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from edge_models.errors import Explained
+from edge_models.errors import ContractError, Explained
 from sync.agreement import terms_match
 from sync.budget import Ledger
 from sync.errors import (
@@ -37,6 +37,7 @@ from sync.topics import UpTopic
 _LONGEST_ROUND_S: Final = 31 * 24 * 3600
 _REMEMBERED_S: Final = 35 * 24 * 3600
 _MOST_EARLY: Final = 4
+_MOST_PARTS: Final = 1000  # a study that announces more in five weeks means no good
 _LENGTH: Final = struct.Struct(">QI")
 
 
@@ -76,6 +77,13 @@ def parse_part(payload: bytes) -> Part:
         return Part(restored(member), ends_at, purpose.decode(), subject.decode(), tuple(early))
     except (struct.error, ValueError) as fault:
         raise ProtocolError("A stored part in a round can't be read.") from fault
+
+
+def _is_worth_nothing(kept: bytes, now: int) -> bool:
+    try:
+        return parse_part(kept).ends_at + _REMEMBERED_S < now
+    except ProtocolError:  # of another version, say: nothing can come of it any more
+        return True
 
 
 class Notebook(Protocol):
@@ -178,7 +186,7 @@ class Participation:
             StoreError: the store can't be written.
         """
         for round_id, kept in list(self.notebook.parts()):
-            if parse_part(kept).ends_at + _REMEMBERED_S < now:
+            if _is_worth_nothing(kept, now):
                 self.notebook.keep_part(round_id, None)
 
     def _hear_terms(self, payload: bytes, now: int) -> None:
@@ -190,6 +198,11 @@ class Participation:
             return  # heard before
         if now >= terms.deadlines[0]:
             return  # too late, or a round of old that somebody plays again
+        if sum(1 for _ in self.notebook.parts()) >= _MOST_PARTS:
+            raise ProtocolError(
+                f"The study has announced {_MOST_PARTS} rounds within a few weeks.",
+                "This device joins no more of them for now; ask the study why.",
+            )
         try:
             if terms.deadlines[-1] > now + _LONGEST_ROUND_S:
                 raise RoundRefused(
@@ -200,7 +213,7 @@ class Participation:
             if not self.contributor.is_willing(terms):
                 return
         except (PolicyError, BudgetExhausted, RoundRefused) as refusal:
-            self._end(terms, refusal)
+            self._end(terms, refusal, now)
             return
         member, said = join(
             terms,
@@ -209,7 +222,7 @@ class Participation:
             random_bytes=self.random_bytes,
             least_cohort=mine.policy.minimum_cohort,
         )
-        self._keep(self._part(terms, member), said)
+        self._keep(self._part(terms, member, now), said)
 
     def _hear_step(self, payload: bytes, now: int) -> None:
         kept = self.notebook.part(payload[:32].hex())
@@ -262,7 +275,7 @@ class Participation:
                 topic=self.enrolled.topic,
                 randbelow=self.randbelow,
             )
-        except (BudgetExhausted, PolicyError, RoundRefused) as refusal:
+        except (BudgetExhausted, PolicyError, RoundRefused, ContractError) as refusal:
             left = Ended(terms.round, RoundRefused(refusal.cause, refusal.remedy), ready.heard)
             after = replace(part, member=left)
             self._keep(after, None)
@@ -271,12 +284,13 @@ class Participation:
         self._store(after, released, charged)
         return after
 
-    def _end(self, terms: Terms, refusal: Explained) -> None:
+    def _end(self, terms: Terms, refusal: Explained, now: int) -> None:
         ended = Ended(terms.round, RoundRefused(refusal.cause, refusal.remedy), ())
-        self._keep(self._part(terms, ended), None)
+        self._keep(self._part(terms, ended, now), None)
 
-    def _part(self, terms: Terms, member: Joined | Ended) -> Part:
-        return Part(member, terms.deadlines[-1], terms.purpose, terms.subject)
+    def _part(self, terms: Terms, member: Joined | Ended, now: int) -> Part:
+        ends_at = min(terms.deadlines[-1], now + _LONGEST_ROUND_S)  # or it were kept for ever
+        return Part(member, ends_at, terms.purpose, terms.subject)
 
     def _keep(self, part: Part, said: bytes | None) -> None:
         released: tuple[Released, ...] = ()

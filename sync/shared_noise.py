@@ -40,6 +40,7 @@ import numpy.typing as npt
 from edge_models.errors import ContractError
 from sync.errors import PolicyError
 from sync.noise import RandBelow, discrete_gaussian
+from sync.secure_sum.neighbours import colluding, members_needed
 
 Residues = npt.NDArray[np.uint32]
 """A vector (N,) of whole numbers mod 2^32."""
@@ -94,17 +95,6 @@ def squared_sensitivity(squared_clip: int, neighbours: Neighbours) -> int:
     return _FACTOR[neighbours] * squared_clip
 
 
-def members_needed(cohort: int, minimum: int) -> int:
-    """The fewest members over whom a sum of `cohort` people who joined is opened: 70 %, or K.
-
-    Raises:
-        ContractError: the cohort is smaller than the minimum, or there is none.
-    """
-    if not 1 <= minimum <= cohort:
-        raise ContractError("A cohort has at least its minimum of people.")
-    return max(minimum, -(-7 * cohort // 10))
-
-
 def honest(cohort: int, minimum: int) -> int:
     """How many members' shares are surely there and unknown to the coordinator.
 
@@ -112,9 +102,11 @@ def honest(cohort: int, minimum: int) -> int:
     the rest of the fewest survivors is counted, not two thirds of it.
 
     Raises:
-        ContractError: as `members_needed`.
+        ContractError: the cohort is smaller than the minimum, or there is none.
     """
-    return members_needed(cohort, minimum) - (cohort - 1) // 3
+    if not 1 <= minimum <= cohort:
+        raise ContractError("A cohort has at least its minimum of people.")
+    return members_needed(cohort, minimum) - colluding(cohort)
 
 
 @dataclass(frozen=True, slots=True)

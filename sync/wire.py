@@ -88,6 +88,11 @@ class Wire:
         """Whether it sends and hears right now."""
         return self._connected
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether its thread runs: inside the context it does, unless a bug has ended it."""
+        return self._thread is not None and self._thread.is_alive()
+
     def __enter__(self) -> Self:
         self._stop.clear()
         self._fault, self._was_connected, self._wake = None, False, Wake()

@@ -116,7 +116,7 @@ def test_an_older_head_is_refused_and_the_same_again_is_nothing_new(world: World
         say(ear, given(world, wrong))
         assert isinstance(ear.trouble, ProtocolError)
         assert home(world).head == head(5, 0.5).head
-        ear.trouble = None
+    ear = hearing(world)
     say(ear, given(world, head(6, 0.9)))
     assert ear.trouble is None and home(world).head == head(6, 0.9).head
 

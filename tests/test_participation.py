@@ -272,3 +272,47 @@ def test_a_part_shows_no_secret(book: RoundBook) -> None:
         part.member.seat.mask_private
     )
     assert len(HISTOGRAMS) == POLICY.price(Purpose.REPORT).squared_clip
+
+
+def test_a_round_over_vectors_of_another_length_is_left_and_costs_nothing(book: RoundBook) -> None:
+    fleet = fleet_of(20, book)
+
+    def longer(round_id: str, commitment: str) -> Terms:
+        return draft()(round_id, commitment).model_copy(update={"length": CELLS + 1})  # type: ignore[operator]
+
+    assert isinstance(fleet.run(longer), Failed)
+    for device in fleet.devices.values():
+        (kept,) = device.notebook.kept.values()
+        member = parse_part(kept).member
+        assert isinstance(member, Ended) and member.refusal is not None
+        assert str(CELLS + 1) in member.refusal.cause
+        assert not device.notebook.paid.spends
+    assert isinstance(fleet.run(draft(now=fleet.now)), Opened)  # type: ignore[arg-type]
+
+
+def test_a_refused_round_is_not_remembered_until_a_deadline_in_a_thousand_years(
+    book: RoundBook,
+) -> None:
+    fleet = fleet_of(1, book)
+    device = next(iter(fleet.devices.values()))
+    assert "a month" in refusal_of(fleet, terms(deadlines=(NOW + 60, *range(2**39, 2**39 + 4))))
+    device.participation.forget(NOW + 70 * 24 * 3600)
+    assert not device.notebook.kept
+
+
+def test_a_study_that_announces_round_after_round_does_not_fill_the_disk(book: RoundBook) -> None:
+    fleet = fleet_of(1, book)
+    device = next(iter(fleet.devices.values()))
+    for number in range(1000):
+        refusal_of(fleet, terms(round=f"{number:064x}", minimum=5))
+    with pytest.raises(ProtocolError, match="1000 rounds"):
+        refusal_of(fleet, terms(round="ff" * 32))
+    assert len(device.notebook.kept) == 1000 and not device.notebook.outbox
+
+
+def test_a_part_that_can_not_be_read_is_forgotten(book: RoundBook) -> None:
+    fleet = fleet_of(1, book)
+    device = next(iter(fleet.devices.values()))
+    device.notebook.kept["ab" * 32] = b"of another version"
+    device.participation.forget(NOW)
+    assert not device.notebook.kept

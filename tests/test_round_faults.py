@@ -56,7 +56,12 @@ def adverts(fleet: Fleet) -> list[tuple[bytes, bytes]]:
     """What devices answer to the announcement, heard by nobody yet."""
     said: list[tuple[bytes, bytes]] = []
     receive = fleet.rounds.receive
-    fleet.rounds.receive = lambda name, payload, _now: not said.append((name, payload))  # type: ignore[method-assign]
+
+    def hears(name: bytes, payload: bytes, now: int) -> bool:
+        said.append((name, payload))
+        return True
+
+    fleet.rounds.receive = hears  # type: ignore[method-assign]
     for letter in fleet.rounds.due(fleet.now):
         fleet._deliver(letter, lambda _name, _step: False)
     fleet.rounds.receive = receive  # type: ignore[method-assign]

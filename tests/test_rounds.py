@@ -19,7 +19,7 @@ from sync.coordinator.round_book import (
     open_round_book,
 )
 from sync.coordinator.rounds import Letter, Rounds, total_of
-from sync.errors import PolicyError, ProtocolError
+from sync.errors import PolicyError, ProtocolError, StudyError
 from sync.secure_sum.server import Failed, Opened
 from sync.secure_sum.wire import Step
 from tests.test_participation import PERIOD, draft, fleet_of
@@ -161,3 +161,24 @@ def test_a_file_that_is_no_book_is_named(tmp_path: Path) -> None:
     rows.close()
     with pytest.raises(RoundBookError, match="this version"), open_round_book(path):
         pass
+
+
+def test_watch_tells_a_round_that_nobody_has_begun_from_none(
+    tmp_path: Path, book: RoundBook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    book.wish(Wish("report", PERIOD, 5.0))
+    words = ("watch", "--for-s", "0.1", "--state", str(tmp_path))
+    assert rounds_command.run(arguments(*words)) == 0
+    assert "no coordinator has begun it" in capsys.readouterr().out
+
+
+def test_a_week_to_come_and_a_folder_without_a_study_are_refused(
+    tmp_path: Path, book: RoundBook
+) -> None:
+    with pytest.raises(PolicyError, match="not begun"):
+        rounds_command.run(arguments("start", "--period", "2999-W01", "--state", str(tmp_path)))
+    assert not book.wishes()
+    nowhere = tmp_path / "nowhere"
+    with pytest.raises(StudyError, match="No study"):
+        rounds_command.run(arguments("start", "--state", str(nowhere)))
+    assert not nowhere.exists()

@@ -25,6 +25,7 @@ from sync.errors import PolicyError
 from sync.messages import HISTOGRAMS
 from sync.policy import squared_sensitivity as of_a_report
 from sync.release import Counts
+from sync.secure_sum.neighbours import members_needed
 from sync.shared_noise import (
     LEAST_SHARE,
     NEIGHBOURS,
@@ -32,7 +33,6 @@ from sync.shared_noise import (
     SharedNoise,
     cost,
     honest,
-    members_needed,
     noise_bound,
     noise_for,
     noise_share,
@@ -147,7 +147,7 @@ def test_the_stated_rho_holds_exactly_and_is_not_wasted(
 def test_fewer_than_a_third_collude_and_none_of_them_drops_out(cohort: int, minimum: int) -> None:
     if cohort < minimum:
         with pytest.raises(ContractError):
-            members_needed(cohort, minimum)
+            honest(cohort, minimum)
         return
     needed = members_needed(cohort, minimum)
     assert max(minimum, 0.7 * cohort) <= needed <= cohort

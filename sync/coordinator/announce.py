@@ -44,6 +44,11 @@ class Podium:
         """Whether it sends and hears right now."""
         return self._wire.connected
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether it is connected or tries to be."""
+        return self._wire.is_at_work
+
     def __enter__(self) -> Self:
         self._wire.__enter__()
         return self

@@ -10,7 +10,6 @@ In the life of a round: between the broker and `rounds`.
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Self
@@ -90,7 +89,8 @@ class Post:
         self._on_fault = on_fault
         self._intake = Intake(study.name, study.policy, store, study.is_member)
         self._inbox = Inbox()
-        self._waiting: deque[tuple[Announcement, ...]] = deque()
+        self._outbox = threading.Lock()  # guards what follows
+        self._waiting: dict[tuple[Announcement, ...], None] = {}  # in order; the same thing once
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rounds", daemon=True)
         self.rounds = Rounds(
@@ -129,6 +129,11 @@ class Post:
     def connected(self) -> bool:
         """Whether anything can arrive right now."""
         return self._podium.connected
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether both its threads run; if not, a bug has ended one of them."""
+        return self._thread.is_alive() and self._podium.is_at_work
 
     def __enter__(self) -> Self:
         self._podium.__enter__()
@@ -172,11 +177,11 @@ class Post:
                 topic = DownTopic(self._study.name, pseudonym)
                 if judged.standing is not Standing.AGREES:
                     notice = sign_notice(judged.known, self._study.coordinator).to_bytes()
-                    self._waiting.append(announcements(Parcel(Kind.NOTICE, notice), topic))
+                    self._add(announcements(Parcel(Kind.NOTICE, notice), topic))
                 if self.learning is not None and (given := self.learning.head_said) is not None:
-                    self._waiting.append(announcements(Parcel(Kind.HEAD, given), topic))
+                    self._add(announcements(Parcel(Kind.HEAD, given), topic))
                 for terms in self.rounds.open_to_all():  # it may have come too late to hear them
-                    self._waiting.append(self._announced(terms, topic))
+                    self._add(self._announced(terms, topic))
             case _:
                 raise ProtocolError("A device said what only a coordinator says.")
 
@@ -190,9 +195,9 @@ class Post:
                 if self.learning is not None:
                     for given in self.learning.advance(int(self._clock())):
                         everybody = AllTopic(self._study.name)
-                        self._waiting.append(announcements(Parcel(Kind.HEAD, given), everybody))
+                        self._add(announcements(Parcel(Kind.HEAD, given), everybody))
                 for letter in self.rounds.due(int(self._clock())):
-                    self._waiting.append(self._addressed(letter))
+                    self._add(self._addressed(letter))
                 self._say()
             except Explained as fault:
                 self._on_fault(fault)
@@ -241,13 +246,22 @@ class Post:
 
     def _say(self) -> None:
         """What waits, in order; what the broker did not take waits on."""
-        while self._waiting and not self._stop.is_set():
+        while not self._stop.is_set():
+            with self._outbox:
+                said = next(iter(self._waiting), None)
+            if said is None:
+                return
             try:
-                self._podium.send(*self._waiting[0], expiry_s=_WAITS_S)
+                self._podium.send(*said, expiry_s=_WAITS_S)
             except BrokerError as fault:
                 self._on_fault(fault)
                 return
-            self._waiting.popleft()
+            with self._outbox:
+                del self._waiting[said]
+
+    def _add(self, said: tuple[Announcement, ...]) -> None:
+        with self._outbox:
+            self._waiting[said] = None  # a device that asks a thousand times is answered once
 
     def _keep_result(self, terms: Terms, result: Opened | Failed) -> None:
         if not isinstance(result, Opened):

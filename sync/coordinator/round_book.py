@@ -218,6 +218,16 @@ class RoundBook:
                 (wish.purpose, wish.subject, wish.minutes),
             )
 
+    def wishes(self) -> int:
+        """How many rounds are wanted and not begun.
+
+        Raises:
+            RoundBookError: the book can't be read.
+        """
+        with self._transaction() as rows:
+            (count,) = rows.execute("SELECT count(*) FROM wishes").fetchone()
+        return int(count)
+
     def take_wishes(self) -> tuple[Wish, ...]:
         """The rounds that are wanted; each is given out once.
 

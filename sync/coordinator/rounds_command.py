@@ -26,13 +26,14 @@ from rich.table import Table
 
 from edge_models.bundle import shipped_bundle
 from edge_models.training.cohort import LARGEST, SMALLEST
+from sync.coordinator.authority import has_study
 from sync.coordinator.course import Asked, Course, kept
 from sync.coordinator.drafts import LEAST_STEP_S, MOST_STEP_S, draft_of
 from sync.coordinator.fleet import Device, Fleet, dying
 from sync.coordinator.round_book import BOOK_FILE, Entry, RoundBook, State, Wish, open_round_book
 from sync.coordinator.simulated import simulated_course
 from sync.envelope import decoded
-from sync.errors import PolicyError
+from sync.errors import PolicyError, StudyError
 from sync.messages import CELLS, HISTOGRAMS, first_cells
 from sync.periods import period_before, period_of, period_start
 from sync.policy import Purpose, parse_policy, policy_digest
@@ -91,11 +92,18 @@ def run(arguments: argparse.Namespace) -> int:
         PolicyError: a round can't be had like that.
         ProtocolError: the period is no ISO week.
         RoundBookError: the rounds can't be read or kept.
+        StudyError: there is no study in that folder.
     """
     console = Console()
     if arguments.deed == "simulate":
         return (_simulate_course if arguments.head else _simulate)(arguments, console)
-    with open_round_book(arguments.state.expanduser() / BOOK_FILE) as book:
+    path = arguments.state.expanduser() / BOOK_FILE
+    if not path.exists() and not has_study(path.parent):
+        raise StudyError(
+            f"No study was founded in '{path.parent}'.",
+            "Name its folder with --state, or found one: sottovoce study init NAME --host HOST",
+        )
+    with open_round_book(path) as book:
         match arguments.deed:
             case "start":
                 _start(arguments, book, console)
@@ -110,7 +118,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _start(arguments: argparse.Namespace, book: RoundBook, console: Console) -> None:
     period = arguments.period or period_before(period_of(datetime.now(UTC)))
-    period_start(period)
+    if period_start(period) > datetime.now(UTC):
+        raise PolicyError(
+            f"The week {period} has not begun: nobody has anything to tell of it.",
+            "Name one that is over, or leave --period out for the last one.",
+        )
     if not LEAST_STEP_S <= 60 * arguments.step_minutes <= MOST_STEP_S:
         raise PolicyError(
             f"{arguments.step_minutes:g} minutes are too short or too long for a step.",
@@ -146,10 +158,12 @@ def _watch(book: RoundBook, longest_s: float, console: Console) -> None:
                     name = f"{entry.round[:8]} {_terms(entry).subject}"
                     shown[entry.round] = progress.add_task(name, total=len(STEPS), note=note)
                 progress.update(shown[entry.round], completed=closed, note=note)  # type: ignore[arg-type]
-            if all(entry.state is not State.RUNNING for entry in entries):
+            if not book.wishes() and all(e.state is not State.RUNNING for e in entries):
                 break
             time.sleep(_LOOK_EVERY_S)
-    if not shown:
+    if book.wishes():
+        console.print("A round was asked for, and no coordinator has begun it. Does it run?")
+    elif not shown:
         console.print("No round is running. Start one: sottovoce rounds start")
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from edge_models.bundle import load_bundle, shipped_bundle
-from edge_models.errors import Explained
+from edge_models.errors import ContractError, Explained
 from sync.broker import Broker, embedded_broker
 from sync.coordinator.authority import has_study
 from sync.coordinator.estimate import DEFAULT_MINIMUM
@@ -100,6 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
         StudyError: no study is named, or another was founded in the state's folder.
         MembersError: the study's members can't be read.
         DeskError: the enrolment desk's port is taken.
+        ContractError: our bug: a thread of the rounds has ended.
         BundleError: there is no --policy, and the shipped bundle is damaged.
     """
     state = arguments.state.expanduser()
@@ -137,7 +138,7 @@ def run(arguments: argparse.Namespace) -> int:
                 tls=endpoint.tls,
                 on_fault=_say,
             )
-            feed = _LiveFeed(stack.enter_context(subscription), feed_name)
+            feed, post = _LiveFeed(stack.enter_context(subscription), feed_name), None
             rounds = None
         else:
             book = stack.enter_context(open_round_book(state / BOOK_FILE))
@@ -164,7 +165,7 @@ def run(arguments: argparse.Namespace) -> int:
         if founded is not None:
             print(f"Desk:   answers invites at port {founded.authority.about.desk_port}")
         print(f"Page:   {page} (Ctrl-C ends)", flush=True)
-        _wait(stop, own, founded)
+        _wait(stop, own, founded, post)
     return 0
 
 
@@ -200,7 +201,9 @@ def _own_broker(
     return embedded_broker(folder, wanted, settings_of=founded.broker_settings)
 
 
-def _wait(stop: threading.Event, own: Broker | None, founded: Founded | None) -> None:
+def _wait(
+    stop: threading.Event, own: Broker | None, founded: Founded | None, post: Post | None
+) -> None:
     while not stop.wait(_LOOK_EVERY_S):
         if own is not None and founded is not None:
             founded.tell(own)
@@ -208,6 +211,11 @@ def _wait(stop: threading.Event, own: Broker | None, founded: Founded | None) ->
             raise BrokerError(
                 f"The embedded broker ({own.kind}) ended by itself.",
                 "Start the coordinator again; devices keep what they could not send.",
+            )
+        if post is not None and not post.is_at_work:
+            raise ContractError(
+                "A fault in the program, told above, has ended the coordinator's rounds.",
+                "Start the coordinator again: rounds go on where they were. Please report it.",
             )
 
 
