@@ -136,13 +136,14 @@ class Hearing:
         self._trouble: tuple[Explained, datetime] | None = None
         self._learns = home.settings.learning.take_part
         self._frame = home.bundle.frame.along(home.bundle.head) if self._learns else None
+        damaged: list[DamagedRecord] = []  # a lost frame is one that never came
         with home.open_store() as store:
             self._acquaintances = Acquaintances(
                 self._enrolled.study,
                 self._enrolled.authority,
                 store.shelf.get(Kept.MET, _ALL) or b"",
             )
-            for _, frame in store.shelf.all(Kept.FRAME):
+            for _, frame in store.shelf.all(Kept.FRAME, damaged.append):
                 self._inbox.receive(_COORDINATOR, frame, self._seconds())
 
     @property

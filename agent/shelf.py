@@ -8,10 +8,12 @@ Place in the life of a round: between `rounds`, which decides, and the store's f
 """
 
 import hmac
+from collections.abc import Callable
 from enum import StrEnum
 
 from agent.cipher import Cipher
 from agent.codec import decode_single, encode_single
+from agent.errors import DamagedRecord
 from agent.rows import Rows
 
 
@@ -63,15 +65,28 @@ class Shelf:
         """
         self._rows.delete_single(self._veiled(kind, name))
 
-    def all(self, kind: Kind) -> list[tuple[str, bytes]]:
-        """Everything of a kind, by its name.
+    def all(
+        self, kind: Kind, on_damage: Callable[[DamagedRecord], None] | None = None
+    ) -> list[tuple[str, bytes]]:
+        """Everything of a kind, by its name; what was altered goes to `on_damage`, and away.
 
         Raises:
             StoreError: it can't be read.
-            DamagedRecord: something was altered.
+            DamagedRecord: something was altered, and there is no `on_damage`.
         """
-        found = (self._opened(name) for name in self._rows.single_names(f"{kind}/"))
-        return [thing for thing in found if thing is not None]
+        found = []
+        for veiled in self._rows.single_names(f"{kind}/"):
+            try:
+                thing = self._opened(veiled)
+            except DamagedRecord as damage:
+                if on_damage is None:
+                    raise
+                on_damage(damage)
+                self._rows.delete_single(veiled)
+                continue
+            if thing is not None:
+                found.append(thing)
+        return found
 
     def _opened(self, veiled: str) -> tuple[str, bytes] | None:
         sealed = self._rows.single(veiled)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -276,3 +277,11 @@ class StoreModel(RuleBasedStateMachine):
 
 TestStoreModel = StoreModel.TestCase
 TestStoreModel.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+
+
+def test_two_sums_of_one_week_are_over_different_people_and_add_up(tmp_path: Path) -> None:
+    with opened(tmp_path / "reports.db") as store:
+        for round_id, people, total in (("a" * 64, 30, 3), ("b" * 64, 22, 4), ("b" * 64, 22, 4)):
+            store.keep_sum(round_id, PeriodSum(PERIODS[1], people, (total,) * CELLS, Fraction(50)))
+        (both,) = store.snapshot().sums
+        assert both == PeriodSum(PERIODS[1], 52, (7,) * CELLS, Fraction(100))

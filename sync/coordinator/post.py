@@ -43,6 +43,9 @@ from sync.topics import AllTopic, DownTopic, all_reports, all_up, parse_up_topic
 from sync.wire import Session
 
 _LOOK_EVERY_S: Final = 0.2
+_SETTLE_S: Final = 1.0  # after a start: what waited at the broker is heard before a step is closed
+_TELL_EVERY_S: Final = 60.0
+_MOST_TOLD: Final = 64
 _MOMENT_BYTES: Final = 8  # before a ledger's head: saying it again is news
 _CLIENT: Final = "coordinator"  # the broker takes it from the certificate
 _WAITS_S: Final = 7 * 24 * 3600
@@ -91,6 +94,8 @@ class Post:
         self._inbox = Inbox()
         self._outbox = threading.Lock()  # guards what follows
         self._waiting: dict[tuple[Announcement, ...], None] = {}  # in order; the same thing once
+        self._told: dict[str, float] = {}
+        self._begun_at = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rounds", daemon=True)
         self.rounds = Rounds(
@@ -137,6 +142,7 @@ class Post:
 
     def __enter__(self) -> Self:
         self._podium.__enter__()
+        self._begun_at = time.monotonic()
         self._thread.start()
         return self
 
@@ -163,7 +169,17 @@ class Post:
             self._act(address.pseudonym, heard.parcel, int(now))
             self._inbox.finish(address.pseudonym, heard.digest, now)
         except ProtocolError as fault:
-            self._on_fault(fault)
+            self._tell(fault, now)
+
+    def _tell(self, fault: ProtocolError, now: float) -> None:
+        """Each kind of nonsense once a minute: a log is no place to be filled by a stranger."""
+        if now - self._told.get(fault.cause, -_TELL_EVERY_S) < _TELL_EVERY_S:
+            return
+        while len(self._told) >= _MOST_TOLD:
+            del self._told[next(iter(self._told))]
+        self._told.pop(fault.cause, None)
+        self._told[fault.cause] = now
+        self._on_fault(fault)
 
     def _act(self, pseudonym: str, parcel: Parcel, now: int) -> None:
         match parcel.kind:
@@ -196,6 +212,8 @@ class Post:
                     for given in self.learning.advance(int(self._clock())):
                         everybody = AllTopic(self._study.name)
                         self._add(announcements(Parcel(Kind.HEAD, given), everybody))
+                if time.monotonic() - self._begun_at < _SETTLE_S:
+                    continue
                 for letter in self.rounds.due(int(self._clock())):
                     self._add(self._addressed(letter))
                 self._say()
@@ -283,10 +301,11 @@ class Post:
             people = len(members)
             totals = np.rint(unscaled(result.total, terms.scale)).astype(np.int64)
             self._store.keep_sum(
+                terms.round,
                 PeriodSum(
                     terms.subject,
                     people,
                     tuple(int(total) for total in totals),
                     noise.sum_sigma2(people),
-                )
+                ),
             )

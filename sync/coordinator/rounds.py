@@ -13,10 +13,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 
+from edge_models.errors import Explained
 from sync.coordinator.round_book import Entry, RoundBook, State
 from sync.envelope import decoded
 from sync.errors import ProtocolError
@@ -125,13 +125,23 @@ class Rounds:
             running.unkept.popleft()
 
     def due(self, now: int) -> Iterator[Letter]:
-        """Close the steps that are over, and give everything that has to be said now."""
+        """Close the steps that are over, and give everything that has to be said now.
+
+        A fault of one round is raised when all others have had their turn.
+        """
+        fault: Explained | None = None
         with self._lock:
             rounds = list(self._running.values())
         for running in rounds:
-            with self._lock:
-                letters = self._letters(running, now)
+            try:
+                with self._lock:
+                    letters = self._letters(running, now)
+            except Explained as met:
+                fault = fault or met
+                continue
             yield from letters
+        if fault is not None:
+            raise fault
 
     def _letters(self, running: _Running, now: int) -> list[Letter]:
         gathering, letters = running.gathering, []
@@ -223,7 +233,3 @@ def _why(failed: Failed, refusals: dict[bytes, str]) -> str:
 def total_of(entry: Entry) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
     """The opened sum of a round as it was kept, uint32 (N,)."""
     return np.frombuffer(entry.total, dtype="<u4").astype(np.uint32)
-
-
-LEAST_STEP_S: Final = 2
-"""A step can't be shorter: messages need time to travel."""

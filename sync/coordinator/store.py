@@ -42,7 +42,8 @@ CREATE TABLE members (
     pseudonym TEXT NOT NULL, round TEXT NOT NULL, PRIMARY KEY (pseudonym, round)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE sums (
-    period TEXT PRIMARY KEY, people INTEGER NOT NULL, totals TEXT NOT NULL, noise TEXT NOT NULL
+    period TEXT NOT NULL, round TEXT NOT NULL, people INTEGER NOT NULL, totals TEXT NOT NULL,
+    noise TEXT NOT NULL, PRIMARY KEY (period, round)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE heads (
     pseudonym TEXT PRIMARY KEY, head BLOB NOT NULL, spent TEXT NOT NULL, standing TEXT NOT NULL,
@@ -179,8 +180,10 @@ class ReportStore:
         with self.transaction(writes=False) as rows:
             return Snapshot(self._sums(rows), _tallies(rows))
 
-    def keep_sum(self, opened: PeriodSum) -> None:
-        """Keep the opened sum of a period; it is shown instead of single reports of that period.
+    def keep_sum(self, round_id: str, opened: PeriodSum) -> None:
+        """Keep the sum that a round opened; it is shown instead of single reports of its period.
+
+        A period may have several, of different people: they add up. One round counts once.
 
         Raises:
             ReportStoreError: it can't be kept.
@@ -188,8 +191,8 @@ class ReportStore:
         with self.transaction(writes=True) as rows:
             totals = " ".join(map(str, opened.totals))
             rows.execute(
-                "INSERT OR REPLACE INTO sums VALUES (?, ?, ?, ?)",
-                (opened.period, opened.reports, totals, str(opened.noise)),
+                "INSERT OR IGNORE INTO sums VALUES (?, ?, ?, ?, ?)",
+                (opened.period, round_id, opened.reports, totals, str(opened.noise)),
             )
 
     def tallies(self) -> tuple[Tally, ...]:
@@ -209,9 +212,14 @@ class ReportStore:
             period: PeriodSum(period, len(blobs), self._total(blobs))
             for period, blobs in by_period.items()
         }
-        for period, people, totals, noise in rows.execute("SELECT * FROM sums"):
+        opened: dict[str, PeriodSum] = {}
+        for period, people, totals, noise in rows.execute(
+            "SELECT period, people, totals, noise FROM sums"
+        ):
             cells = tuple(int(total) for total in totals.split())
-            sums[period] = PeriodSum(period, people, cells, Fraction(noise))
+            one = PeriodSum(period, people, cells, Fraction(noise))
+            opened[period] = _together(opened[period], one) if period in opened else one
+        sums |= opened
         return tuple(sums[period] for period in sorted(sums))
 
     def _total(self, blobs: list[bytes]) -> tuple[int, ...]:
@@ -245,6 +253,16 @@ class ReportStore:
             finally:
                 if self._connection.in_transaction:
                     rows.execute("ROLLBACK")
+
+
+def _together(one: PeriodSum, other: PeriodSum) -> PeriodSum:
+    """Two sums over different people, and their noise."""
+    return PeriodSum(
+        one.period,
+        one.reports + other.reports,
+        tuple(a + b for a, b in zip(one.totals, other.totals, strict=True)),
+        (one.noise or Fraction(0)) + (other.noise or Fraction(0)),
+    )
 
 
 def _tallies(rows: Rows) -> tuple[Tally, ...]:
