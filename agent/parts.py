@@ -24,7 +24,7 @@ from sync.participation import Part, parse_part
 from sync.periods import PERIOD_DAYS, period_start
 from sync.policy import Purpose
 from sync.release import Released, Seal
-from sync.secure_sum.device import Confirmed, Ended, Joined, Masked, Member, Ready, Shared
+from sync.secure_sum.states import Confirmed, Ended, Joined, Masked, Member, Ready, Shared
 from sync.secure_sum.wire import split
 
 

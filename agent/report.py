@@ -26,7 +26,7 @@ from agent.home import Home, open_home
 from agent.shelf import Kind
 from sync.participation import parse_part
 from sync.periods import period_before, period_of
-from sync.secure_sum.device import Ended
+from sync.secure_sum.states import Ended
 from sync.stopping import stopped_by_signals
 
 _LOOK_EVERY_S: Final = 0.3

@@ -29,8 +29,9 @@ from sync.noise import RandBelow
 from sync.parcels import Kind, Parcel
 from sync.policy import Policy
 from sync.release import Released, Seal, release_masked, release_protocol, spend_of
-from sync.secure_sum.device import Ended, Joined, Member, Ready, hear, join
+from sync.secure_sum.device import hear, join
 from sync.secure_sum.saved import restored, saved
+from sync.secure_sum.states import Ended, Joined, Member, Ready
 from sync.secure_sum.terms import Terms, parse_terms
 from sync.topics import UpTopic
 

@@ -29,7 +29,8 @@ from sync.messages import CELLS, HISTOGRAMS, VERSION, Report, first_cells
 from sync.noise import RandBelow, discrete_gaussian
 from sync.parcels import Kind, Parcel, frames_of
 from sync.policy import Policy, Purpose
-from sync.secure_sum.device import Masked, Ready, masked
+from sync.secure_sum.device import masked
+from sync.secure_sum.states import Masked, Ready
 from sync.secure_sum.terms import Terms
 from sync.secure_sum.wire import Step, split
 from sync.shared_noise import NEIGHBOURS, noise_for, noised, squared_sensitivity, within_clip

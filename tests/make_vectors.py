@@ -15,11 +15,12 @@ import numpy as np
 from sync.errors import ProtocolError
 from sync.secure_sum import wire
 from sync.secure_sum.channel import derived, public_half, sealed
-from sync.secure_sum.device import Ended, Member, hear
+from sync.secure_sum.device import hear
 from sync.secure_sum.masks import mask
 from sync.secure_sum.neighbours import members_needed, neighbourhood, neighbours_of, ring
 from sync.secure_sum.server import Opened
 from sync.secure_sum.shamir import secret_of, shares_of
+from sync.secure_sum.states import Ended, Member
 from sync.secure_sum.terms import sign_terms
 from sync.secure_sum.wire import Step
 from tests.secure_fleet import (

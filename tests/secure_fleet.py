@@ -18,10 +18,11 @@ from sync.identity import (
     issue_credential,
     public_key,
 )
-from sync.secure_sum.device import Ended, Member, Ready, hear, join, masked
+from sync.secure_sum.device import hear, join, masked
 from sync.secure_sum.masks import Vector
 from sync.secure_sum.saved import restored, saved
 from sync.secure_sum.server import Gathering, Letter
+from sync.secure_sum.states import Ended, Member, Ready
 from sync.secure_sum.terms import Terms
 from sync.secure_sum.wire import Step
 

@@ -24,7 +24,7 @@ from sync.federated.lesson import HeadForAll, Lesson, sign_head, sign_lesson
 from sync.parcels import Kind, Parcel, frames_of
 from sync.participation import Enrolled, parse_part
 from sync.policy import Purpose
-from sync.secure_sum.device import Ended
+from sync.secure_sum.states import Ended
 from sync.secure_sum.terms import Terms, sign_terms
 from tests.founding import KEY, World, founded_study
 from tests.schooling import DIGEST, POLICY, STRONG, costly_bundle, fill, frame, lesson

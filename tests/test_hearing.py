@@ -12,7 +12,7 @@ from agent.shelf import Kind as Kept
 from sync.errors import RoundRefused
 from sync.parcels import MOST_CHUNK_BYTES, MOST_PARCEL_BYTES, Frame, frame_count
 from sync.participation import Part
-from sync.secure_sum.device import Ended
+from sync.secure_sum.states import Ended
 from tests.founding import World, founded_study
 from tests.test_inbox import claim
 from tests.test_round_story import PERIOD, device

@@ -17,8 +17,8 @@ from sync.messages import CELLS, HISTOGRAMS, first_cells
 from sync.parcels import Kind, Parcel
 from sync.participation import Part, parse_part
 from sync.policy import Policy, Purpose
-from sync.secure_sum.device import Ended
 from sync.secure_sum.server import Failed, Opened
+from sync.secure_sum.states import Ended
 from sync.secure_sum.terms import Terms, sign_terms
 from sync.secure_sum.wire import Step
 

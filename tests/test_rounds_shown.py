@@ -45,7 +45,7 @@ from sync.participation import parse_part
 from sync.periods import period_before, period_of, period_start
 from sync.policy import Purpose, parse_policy, policy_digest
 from sync.release import Seal, release_protocol
-from sync.secure_sum.device import Ended
+from sync.secure_sum.states import Ended
 from sync.secure_sum.terms import Terms, sign_terms
 from sync.topics import UpTopic
 from tests.founding import KEY, World, founded_study

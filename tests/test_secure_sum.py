@@ -9,12 +9,13 @@ import pytest
 from edge_models.errors import ContractError
 from sync.errors import OutOfTurn
 from sync.secure_sum import wire
-from sync.secure_sum.device import Confirmed, Ended, Joined, Masked, Ready, Shared, hear, masked
+from sync.secure_sum.device import hear, masked
 from sync.secure_sum.masks import mask
 from sync.secure_sum.neighbours import neighbourhood
 from sync.secure_sum.saved import saved
 from sync.secure_sum.server import Failed, Gathering, Opened
 from sync.secure_sum.shamir import SHARE_BYTES
+from sync.secure_sum.states import Confirmed, Ended, Joined, Masked, Ready, Shared
 from sync.secure_sum.wire import Step
 from tests.secure_fleet import (
     AUTHORITY,

@@ -15,10 +15,11 @@ from sync.errors import OutOfTurn, ProtocolError
 from sync.identity import Acquaintances, Role, parse_credential
 from sync.secure_sum import wire
 from sync.secure_sum.channel import CONFIRMATION_BYTES
-from sync.secure_sum.device import Ended, Member, Ready, hear, masked
+from sync.secure_sum.device import hear, masked
 from sync.secure_sum.neighbours import members_needed, neighbourhood
 from sync.secure_sum.saved import restored, saved
 from sync.secure_sum.server import Failed, Gathering, Opened
+from sync.secure_sum.states import Ended, Member, Ready
 from sync.secure_sum.terms import parse_terms, sign_terms
 from sync.secure_sum.wire import Step
 from tests.secure_fleet import (

@@ -19,8 +19,9 @@ from sync.identity import (
 )
 from sync.secure_sum import wire
 from sync.secure_sum.channel import public_half
-from sync.secure_sum.device import Ended, Joined, Member, Shared, hear, join
+from sync.secure_sum.device import hear, join
 from sync.secure_sum.server import Failed, Letter
+from sync.secure_sum.states import Ended, Joined, Member, Shared
 from sync.secure_sum.terms import Terms, parse_terms, sign_terms
 from sync.secure_sum.wire import Step
 from tests.secure_fleet import (

@@ -9,11 +9,12 @@ import pytest
 
 from sync.identity import Acquaintances, Identity, parse_credential
 from sync.secure_sum.channel import derived, opened
-from sync.secure_sum.device import Ended, Ready, hear, join, masked
+from sync.secure_sum.device import hear, join, masked
 from sync.secure_sum.masks import keystream, mask
 from sync.secure_sum.neighbours import members_needed, neighbourhood, neighbours_of, ring
 from sync.secure_sum.server import Gathering, Opened
 from sync.secure_sum.shamir import secret_of, shares_of
+from sync.secure_sum.states import Ended, Ready
 from sync.secure_sum.terms import parse_terms
 from sync.secure_sum.wire import Step
 from tests.make_vectors import FILES, FOLDER, is_refused, judged, state_after, text_of

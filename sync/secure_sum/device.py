@@ -23,7 +23,7 @@ Source: Bonawitz et al., CCS 2017, Figure 4; Bell et al., CCS 2020, Algorithm 2.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 from edge_models.errors import ContractError
@@ -43,6 +43,18 @@ from sync.secure_sum.channel import (
 from sync.secure_sum.masks import Vector, mask
 from sync.secure_sum.neighbours import members_needed, neighbourhood, neighbours_of, ring
 from sync.secure_sum.shamir import SHARE_BYTES, shares_of
+from sync.secure_sum.states import (
+    Confirmed,
+    Ended,
+    Joined,
+    Masked,
+    Member,
+    Neighbour,
+    Place,
+    Ready,
+    Seat,
+    Shared,
+)
 from sync.secure_sum.terms import LEAST_COHORT, MOST_MEMBERS, Terms
 from sync.secure_sum.wire import Step
 
@@ -50,100 +62,6 @@ RandomBytes = Callable[[int], bytes]
 """`secrets.token_bytes`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seat:
-    """What a member brings: the terms, who may speak for the coordinator, its keys of the round."""
-
-    terms: Terms
-    coordinator_key: bytes
-    advert: bytes = field(repr=False)
-    channel_private: bytes = field(repr=False)
-    mask_private: bytes = field(repr=False)
-
-    @property
-    def round_id(self) -> bytes:
-        """32 bytes."""
-        return bytes.fromhex(self.terms.round)
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbour:
-    """Another member: place in the roster, the secret of our channel, and its masking key."""
-
-    index: int
-    channel: bytes = field(repr=False)
-    mask_key: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a member sits: its index among `members`, the roster's digest, its neighbours."""
-
-    index: int
-    members: int
-    roster: bytes
-    own_seed: bytes = field(repr=False)
-    neighbours: tuple[Neighbour, ...] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """It has offered its keys."""
-
-    seat: Seat
-    heard: tuple[bytes, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """It has shared its secrets among its neighbours."""
-
-    seat: Seat
-    place: Place
-    heard: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """It holds its neighbours' shares (None: that one died) and can mask a vector."""
-
-    seat: Seat
-    place: Place
-    held: tuple[bytes | None, ...] = field(repr=False)
-    heard: tuple[bytes, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Masked:
-    """Its masked vector has left."""
-
-    seat: Seat
-    place: Place
-    held: tuple[bytes | None, ...] = field(repr=False)
-    heard: tuple[bytes, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Confirmed:
-    """It has confirmed these survivors (bits), and will confirm no others."""
-
-    seat: Seat
-    place: Place
-    held: tuple[bytes | None, ...] = field(repr=False)
-    survivors: bytes
-    heard: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """It has no secrets left. `refusal` says why it stopped, None when it did all it could."""
-
-    round: str
-    refusal: RoundRefused | None
-    heard: tuple[bytes, ...]
-
-
-Member = Joined | Shared | Ready | Masked | Confirmed | Ended
 Answer = tuple[Member, bytes | None]
 """The next state, and what to say. Keep the state before anything is sent."""
 

@@ -14,7 +14,9 @@ from typing import Final
 
 from sync.envelope import decoded, encoded
 from sync.errors import ProtocolError, RoundRefused
-from sync.secure_sum.device import (
+from sync.secure_sum.neighbours import neighbourhood
+from sync.secure_sum.shamir import SHARE_BYTES
+from sync.secure_sum.states import (
     Confirmed,
     Ended,
     Joined,
@@ -26,8 +28,6 @@ from sync.secure_sum.device import (
     Seat,
     Shared,
 )
-from sync.secure_sum.neighbours import neighbourhood
-from sync.secure_sum.shamir import SHARE_BYTES
 from sync.secure_sum.terms import MOST_MEMBERS, Terms
 from sync.secure_sum.wire import ADVERT_BYTES, KEY_BYTES, equal_parts, parse_bits
 

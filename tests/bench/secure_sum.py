@@ -20,10 +20,11 @@ import numpy as np
 from sync.identity import Acquaintances, Identity
 from sync.secure_sum import wire
 from sync.secure_sum.channel import Agreement, confirmation, derived, public_half, sealed
-from sync.secure_sum.device import Ready, hear, join, masked, seed_commitment
+from sync.secure_sum.device import hear, join, masked, seed_commitment
 from sync.secure_sum.neighbours import neighbourhood, neighbours_of, ring
 from sync.secure_sum.server import Gathering, Opened
 from sync.secure_sum.shamir import SHARE_BYTES, shares_of
+from sync.secure_sum.states import Ready
 from sync.secure_sum.wire import Step
 from tests.bench.figure import Figure
 from tests.secure_fleet import (
