@@ -15,6 +15,8 @@ def rounds(*words: object) -> int:
 
 
 def test_a_course_is_asked_for_in_words_that_the_coordinator_reads(tmp_path: Path) -> None:
+    with open_round_book(tmp_path / BOOK_FILE):
+        pass  # as a coordinator has left it
     assert not rounds(
         "start", "--state", tmp_path, "--head", "--rounds", 7, "--optimiser", "flower:FedYogi",
         "--step-minutes", 5,
@@ -27,6 +29,8 @@ def test_a_course_is_asked_for_in_words_that_the_coordinator_reads(tmp_path: Pat
 def test_a_course_that_can_not_be_had_is_not_asked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    with open_round_book(tmp_path / BOOK_FILE):
+        pass
     assert rounds("start", "--state", tmp_path, "--head", "--optimiser", "sgd")
     assert "is no optimiser" in capsys.readouterr().err
     with open_round_book(tmp_path / BOOK_FILE) as book:
