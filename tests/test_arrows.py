@@ -34,12 +34,13 @@ ONE_PLACE = {
     "fastapi": {"sync.coordinator.service"},
     "starlette": {"sync.coordinator.service"},
     "uvicorn": {"sync.coordinator.service"},
-    # database: one on the device, three books at the coordinator
+    # database: one on the device, three books at the coordinator and what they share
     "sqlite3": {
         "agent.rows",
         "sync.coordinator.members",
         "sync.coordinator.round_book",
         "sync.coordinator.store",
+        "sync.coordinator.transactions",
     },
     # pictures
     "segno": {"sync.coordinator.qr_code"},

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from sync.coordinator.transactions import transaction
 from sync.enrolment import Ask, Reason
 from sync.errors import StudyError, SyncError
 from sync.invites import invite_name
@@ -220,15 +221,8 @@ class Members:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Cursor]:
-        with self._lock, _explained(self._path):
-            rows = self._connection.cursor()
-            rows.execute("BEGIN IMMEDIATE")
-            try:
-                yield rows
-                rows.execute("COMMIT")
-            finally:
-                if self._connection.in_transaction:
-                    rows.execute("ROLLBACK")
+        with self._lock, _explained(self._path), transaction(self._connection) as rows:
+            yield rows
 
 
 _SELECT: Final = "SELECT pseudonym, signing_key, serial, enrolled, expires, revoked FROM members"

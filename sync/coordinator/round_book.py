@@ -17,6 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from sync.coordinator.transactions import transaction
 from sync.errors import SyncError
 
 BOOK_FILE: Final = "rounds.db"
@@ -244,15 +245,8 @@ class RoundBook:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Cursor]:
-        with self._lock, _explained(self._path):
-            rows = self._connection.cursor()
-            rows.execute("BEGIN IMMEDIATE")
-            try:
-                yield rows
-                rows.execute("COMMIT")
-            finally:
-                if self._connection.in_transaction:
-                    rows.execute("ROLLBACK")
+        with self._lock, _explained(self._path), transaction(self._connection) as rows:
+            yield rows
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from typing import Final
 
 import numpy as np
 
+from sync.coordinator.transactions import transaction
 from sync.errors import PolicyError, SyncError
 from sync.messages import Report
 
@@ -244,15 +245,12 @@ class ReportStore:
         Raises:
             ReportStoreError: the store can't be read or written.
         """
-        with self._lock, _explained(self._path):
-            rows = self._connection.cursor()
-            rows.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
-            try:
-                yield rows
-                rows.execute("COMMIT")
-            finally:
-                if self._connection.in_transaction:
-                    rows.execute("ROLLBACK")
+        with (
+            self._lock,
+            _explained(self._path),
+            transaction(self._connection, writes=writes) as rows,
+        ):
+            yield rows
 
 
 def _together(one: PeriodSum, other: PeriodSum) -> PeriodSum:
