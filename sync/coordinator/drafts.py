@@ -1,4 +1,4 @@
-"""Drafts of terms: what a study asks of a round, from its policy and nothing else.
+"""Drafts of terms: what a study asks of a round, from its policy and nothing else; and its noise.
 
 Rules upheld here: price, clip and least cohort are the policy's; the scale is derived so that no
 sum can wrap and no share of the noise is too coarse; deadlines rise by the minutes that the
@@ -12,7 +12,7 @@ from sync.errors import PolicyError
 from sync.messages import CELLS, VERSION
 from sync.policy import Policy, Purpose
 from sync.secure_sum.terms import STEPS, Terms
-from sync.shared_noise import NEIGHBOURS, scale_for, squared_sensitivity
+from sync.shared_noise import NEIGHBOURS, SharedNoise, noise_for, scale_for, squared_sensitivity
 
 Draft = Callable[[str, str], Terms]
 """Makes terms of a round's id and its seed's commitment, both in hexadecimal."""
@@ -77,3 +77,19 @@ def draft_of(
         )
 
     return draft
+
+
+def noise_in(terms: Terms, joined: int) -> SharedNoise:
+    """The noise of a round that was opened under these terms, of so many who had joined.
+
+    Raises:
+        PolicyError: no noise keeps this price in such a cohort; then no device took part.
+    """
+    return noise_for(
+        squared_sensitivity=squared_sensitivity(terms.squared_clip, NEIGHBOURS[terms.purpose]),
+        rho=terms.rho,
+        scale=terms.scale,
+        length=terms.length,
+        minimum=terms.minimum,
+        cohort=joined,
+    )

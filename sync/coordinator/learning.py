@@ -32,7 +32,7 @@ from sync.coordinator.course import (
     optimiser_of,
     played,
 )
-from sync.coordinator.drafts import draft_of
+from sync.coordinator.drafts import draft_of, noise_in
 from sync.coordinator.gate import Rule, decide
 from sync.coordinator.round_book import Entry, RoundBook, State
 from sync.coordinator.rounds import Rounds, total_of
@@ -54,7 +54,6 @@ from sync.federated.update import Mean, Training, from_sum
 from sync.identity import Identity
 from sync.policy import Policy, Purpose
 from sync.secure_sum.terms import SignedTerms, Terms
-from sync.shared_noise import NEIGHBOURS, noise_for, squared_sensitivity
 
 FIRST_CLIP: Final = 1.0
 CLIP_QUANTILE: Final = 0.95
@@ -346,12 +345,4 @@ def _terms(entry: Entry) -> Terms:
 def _sigma2(entry: Entry) -> float:
     """Parameter of all the noise in an opened sum, in the vector's own units."""
     terms = _terms(entry)
-    noise = noise_for(
-        squared_sensitivity=squared_sensitivity(terms.squared_clip, NEIGHBOURS[terms.purpose]),
-        rho=terms.rho,
-        scale=terms.scale,
-        length=terms.length,
-        minimum=terms.minimum,
-        cohort=entry.joined,
-    )
-    return float(noise.sum_sigma2(entry.members))
+    return float(noise_in(terms, entry.joined).sum_sigma2(entry.members))

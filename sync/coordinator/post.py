@@ -17,10 +17,10 @@ from typing import Final, Self
 import numpy as np
 
 from edge_models.errors import Explained
-from sync.coordinator.accounting import Release
+from sync.coordinator.accounting import summed
 from sync.coordinator.announce import Announcement, Podium, announcements
 from sync.coordinator.course import Asked
-from sync.coordinator.drafts import draft_of
+from sync.coordinator.drafts import draft_of, noise_in
 from sync.coordinator.intake import Intake
 from sync.coordinator.learning import Learning, School
 from sync.coordinator.ledger import judge, keep_round
@@ -38,7 +38,7 @@ from sync.policy import Policy, Purpose
 from sync.retry import say_in_log
 from sync.secure_sum.server import Failed, Opened
 from sync.secure_sum.terms import SignedTerms, Terms
-from sync.shared_noise import NEIGHBOURS, noise_for, squared_sensitivity, unscaled
+from sync.shared_noise import NEIGHBOURS, squared_sensitivity, unscaled
 from sync.topics import AllTopic, DownTopic, all_reports, all_up, parse_up_topic
 from sync.wire import Session
 
@@ -285,16 +285,9 @@ class Post:
         if not isinstance(result, Opened):
             return
         apart = squared_sensitivity(terms.squared_clip, NEIGHBOURS[terms.purpose])
-        noise = noise_for(
-            squared_sensitivity=apart,
-            rho=terms.rho,
-            scale=terms.scale,
-            length=terms.length,
-            minimum=terms.minimum,
-            cohort=result.joined,
-        )
+        noise = noise_in(terms, result.joined)
         purpose = Purpose(terms.purpose)
-        release = Release(purpose, terms.rho, apart, noise.honest * noise.share_sigma2, terms.scale)
+        release = summed(purpose, terms.rho, apart, noise)
         members = [name.hex() for name in result.members]
         keep_round(self._store, terms.round, release, members)
         if purpose is Purpose.REPORT:
