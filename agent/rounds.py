@@ -173,8 +173,8 @@ class Hearing:
             if heard.parcel is None:
                 return
             self._act(store, heard.parcel)
-            _drop_frames(store, heard.digest)
             self._inbox.finish(_COORDINATOR, heard.digest, self._seconds())
+            self._drop_given_up(store)
         self._on_kept()
 
     def _act(self, store: Store, parcel: Parcel) -> None:
@@ -220,7 +220,7 @@ class Hearing:
             self._drop_given_up(store)
 
     def _drop_given_up(self, store: Store) -> None:
-        """Drop kept frames of parcels for which the inbox doesn't wait any more."""
+        """Drop kept frames of parcels that are finished, or not waited for any more."""
         awaited = {digest.hex() for digest in self._inbox.unfinished(_COORDINATOR)}
         for name, _ in store.shelf.all(Kept.FRAME):
             if name.split("/")[0] not in awaited:
@@ -260,9 +260,3 @@ class Hearing:
 def _frame_name(payload: bytes) -> str:
     frame = parse_frame(payload)
     return f"{frame.digest.hex()}/{frame.index}"
-
-
-def _drop_frames(store: Store, digest: bytes) -> None:
-    for name, _ in store.shelf.all(Kept.FRAME):
-        if name.startswith(digest.hex()):
-            store.shelf.drop(Kept.FRAME, name)
