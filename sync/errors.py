@@ -14,6 +14,8 @@
         │   └── Revoked             the study: it took this device's certificate back
         ├── DeskError               the world: a study's enrolment desk that can't be reached
         ├── InviteRefused           the study: it does not take this invite, and says why
+        ├── UpdateRejected          the other side: an update that is not taken (updates/rejected)
+        │   └── NotThere            the other side: no such file there (updates/source)
         ├── StudyError              the setting: a study's own files (its keys, its options)
         ├── MembersError            the world: members can't be kept (coordinator/members)
         ├── StrategyError           the setting: a Flower strategy that can't be used

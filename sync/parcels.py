@@ -46,6 +46,9 @@ class Kind(IntEnum):
     STATUS = 4
     RESEND = 5
     NOTICE = 6
+    ASK_FILE = 7  # a device asks for a range of a file of the study's repository
+    LOOK = 8  # the coordinator: there may be something new in the repository
+    PROGRESS = 9  # a device says how an update went
 
 
 @dataclass(frozen=True, slots=True)

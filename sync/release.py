@@ -40,7 +40,7 @@ _DOOR: Final = secrets.token_bytes(32)  # this process's own: marks what went th
 _MARK_BYTES: Final = 32
 _SEAL_PURPOSE: Final = b"sottovoce/outbox/seal/1"
 _LENGTH_BYTES: Final = 2
-_UNSENSED: Final = (Kind.STATUS, Kind.RESEND)
+_UNSENSED: Final = (Kind.STATUS, Kind.RESEND, Kind.ASK_FILE, Kind.PROGRESS)
 _UNSENSED_STEPS: Final = frozenset(
     {Step.ADVERT, Step.SHARES, Step.CONFIRM, Step.OPENING, Step.REFUSAL}
 )
@@ -262,8 +262,9 @@ def release_report(
 def release_protocol(parcel: Parcel, topic: UpTopic) -> tuple[Released, ...]:
     """The frames of a parcel that holds nothing sensed, in order: it costs no budget.
 
-    That is a device's status, a question for missing frames, and each step of a round but the
-    masked vector: keys and shares are random numbers, and whether a device takes part is public.
+    That is a device's status, a question for missing frames or for a file of the repository, how
+    an update went, and each step of a round but the masked vector: keys and shares are random
+    numbers, and whether a device takes part is public.
     Each frame can be sealed, and sent again as it is.
 
     Raises:

@@ -14,7 +14,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("agent", "edge_models", "sync")
-OFF_THE_DEVICE = ("edge_models.training", "edge_models.threats", "sync.coordinator")
+OFF_THE_DEVICE = (
+    "edge_models.training",
+    "edge_models.threats",
+    "sync.coordinator",
+    "sync.publishing",
+)
 
 ONE_PLACE = {
     # hardware
@@ -54,6 +59,11 @@ ONE_PLACE = {
         "sync.secure_sum.channel",
         "sync.secure_sum.masks",
     },
+    # updates: the client on the device; on the engineer's side the room that writes metadata
+    "tuf": {"sync.updates.trust", "sync.publishing.metadata"},
+    "securesystemslib": {"sync.publishing.keys"},
+    "urllib3": {"sync.updates.mirrors"},
+    "zstandard": {"sync.updates.deltas"},
     # federated learning: a strategy in an environment of its own
     "flwr": {"sync.coordinator.flower_child"},
     # accounting
