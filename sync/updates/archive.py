@@ -11,12 +11,10 @@ In the life of a bundle: folder → **archive** → signed → device → **fold
 Source: PKWARE APPNOTE 6.3.10, 4.3 (local header, central directory, end record).
 """
 
-import errno
 import os
 import struct
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -24,7 +22,7 @@ from typing import BinaryIO, Final
 from edge_models.errors import ContractError
 from edge_models.manifest import SAFE_NAME
 from sync.updates.offers import MOST_BUNDLE_BYTES
-from sync.updates.rejected import Reason, UpdateRejected
+from sync.updates.rejected import Reason, UpdateRejected, kept_on_disk
 
 MOST_FILES: Final = 64
 
@@ -37,7 +35,6 @@ _MADE_BY_UNIX: Final = 3 << 8 | _VERSION
 _MIDNIGHT, _FIRST_OF_JANUARY_1980 = 0, 1 << 5 | 1
 _PLAIN_FILE: Final = 0o100644 << 16
 _PIECE_BYTES: Final = 256 * 1024
-_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +104,7 @@ def unpack(file: Path, into: Path, most_bytes: int = MOST_BUNDLE_BYTES) -> None:
     """
     if not into.is_dir() or any(into.iterdir()):
         raise ContractError("An archive is unpacked into an empty folder.")
-    with _explained(), file.open("rb") as source:
+    with kept_on_disk("an update"), file.open("rb") as source:
         entries = _listed(source, most_bytes)
         folder = os.open(into, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -229,18 +226,3 @@ def _bad_path(name: str) -> UpdateRejected:
     return UpdateRejected(
         Reason.BAD_PATH, f"An archive holds what is not a plain file of a bundle: {name[:80]!a}."
     )
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except OSError as fault:
-        if fault.errno in _FULL:
-            raise UpdateRejected(
-                Reason.NO_ROOM, "The disk is full: an update has no room.", "Free some space; it "
-                "is tried again by itself.",
-            ) from fault  # fmt: skip
-        raise UpdateRejected(
-            Reason.INCOMPLETE, f"An update can't be unpacked here ({fault.strerror})."
-        ) from fault

@@ -13,7 +13,6 @@ In the life of a bundle: old and new archive → **patch** → signed → device
 Source: zstd's `--patch-from`: RFC 8878, 5 (raw-content dictionary) and 3.1.1.1 (frame header).
 """
 
-import errno
 import os
 from pathlib import Path
 from typing import Final
@@ -22,7 +21,7 @@ import zstandard
 
 from edge_models.errors import ContractError
 from sync.updates.offers import MOST_BUNDLE_BYTES
-from sync.updates.rejected import Reason, UpdateRejected
+from sync.updates.rejected import Reason, UpdateRejected, kept_on_disk
 
 MOST_WINDOW_BYTES: Final = MOST_BUNDLE_BYTES
 """As long as the longest archive: every byte of the old one stays in sight until the end."""
@@ -32,7 +31,6 @@ _LEVEL: Final = 19
 _SHORTEST_WINDOW_LOG: Final = 10
 _LONGEST_HEADER: Final = 18
 _PIECE_BYTES: Final = 256 * 1024
-_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def make(old: bytes, new: bytes) -> bytes:
@@ -67,17 +65,16 @@ def patch(old: Path, delta: Path, new: Path, most_bytes: int) -> None:
         UpdateRejected: TOO_LARGE, the result or what it takes to make it; MALFORMED, it is no
             patch of this file; NO_ROOM; INCOMPLETE, where the disk fails.
     """
-    try:
-        _patch(old, delta, new, most_bytes)
-    except BaseException as fault:
-        new.unlink(missing_ok=True)
-        if isinstance(fault, zstandard.ZstdError):
-            raise _malformed() from fault
-        if isinstance(fault, MemoryError):
-            raise _too_large() from fault
-        if isinstance(fault, OSError):
-            raise _unwritten(fault) from fault
-        raise
+    with kept_on_disk("an update"):
+        try:
+            _patch(old, delta, new, most_bytes)
+        except BaseException as fault:
+            new.unlink(missing_ok=True)
+            if isinstance(fault, zstandard.ZstdError):
+                raise _malformed() from fault
+            if isinstance(fault, MemoryError):
+                raise _too_large() from fault
+            raise
 
 
 def _patch(old: Path, delta: Path, new: Path, most_bytes: int) -> None:
@@ -90,7 +87,7 @@ def _patch(old: Path, delta: Path, new: Path, most_bytes: int) -> None:
             dict_data=_dictionary(old.read_bytes()), max_window_size=MOST_WINDOW_BYTES
         )
         left = length
-        with decompressor.stream_reader(source) as result, new.open("xb") as target:
+        with decompressor.stream_reader(source) as result, new.open("wb") as target:
             while piece := result.read(_PIECE_BYTES):
                 left -= len(piece)
                 if left < 0:
@@ -126,12 +123,3 @@ def _too_large() -> UpdateRejected:
     return UpdateRejected(
         Reason.TOO_LARGE, "A patch makes more than is allowed.", "The whole file is fetched."
     )
-
-
-def _unwritten(fault: OSError) -> UpdateRejected:
-    if fault.errno in _FULL:
-        return UpdateRejected(
-            Reason.NO_ROOM, "The disk is full: an update has no room.", "Free some space; it is "
-            "tried again by itself.",
-        )  # fmt: skip
-    return UpdateRejected(Reason.INCOMPLETE, f"A patch can't be written here ({fault.strerror}).")
