@@ -34,6 +34,7 @@ class Reason(StrEnum):
     BAD_PATH = "bad-path"  # a name that leads elsewhere, or a link
     CONTRACT = "contract"  # does not fit what this device keeps: front end, baseline, policy
     DECLINED = "declined"  # the person said no
+    WITHDRAWN = "withdrawn"  # the study took it back
     GOLDEN = "golden"  # golden vectors give other answers on this device, or take too long
     UNHEALTHY = "unhealthy"  # it failed on probation
     INCOMPLETE = "incomplete"  # a slot half written, a wheel missing
