@@ -3,7 +3,7 @@
 Rules it upholds: a topic's parts are checked before they are joined, so that no part can hold a
 separator or a wildcard; a topic is read back to the same parts or refused.
 
-In the life of a report, and of a round: its address.
+In the life of a report, of a round, and of a bundle: its address.
 """
 
 import re
@@ -19,6 +19,7 @@ _PSEUDONYM: Final = "[0-9a-f]{32}"
 _REPORT: Final = re.compile(f"{_ROOT}/({_STUDY})/report/({_PSEUDONYM})")
 _UP: Final = re.compile(f"{_ROOT}/({_STUDY})/up/({_PSEUDONYM})")
 _DOWN: Final = re.compile(f"{_ROOT}/({_STUDY})/down/({_PSEUDONYM})")
+_FILE: Final = re.compile(f"{_ROOT}/({_STUDY})/file/({_PSEUDONYM})")
 _ALL: Final = re.compile(f"{_ROOT}/({_STUDY})/all")
 
 
@@ -65,6 +66,21 @@ class DownTopic:
 
     def __str__(self) -> str:
         return f"{_ROOT}/{self.study}/down/{self.pseudonym}"
+
+
+@dataclass(frozen=True, slots=True)
+class FileTopic:
+    """Where the coordinator gives one device pieces of files, each a message of its own."""
+
+    study: str
+    pseudonym: str
+
+    def __post_init__(self) -> None:
+        if not _FILE.fullmatch(str(self)):
+            raise ContractError("A topic needs a study's short name and a pseudonym.")
+
+    def __str__(self) -> str:
+        return f"{_ROOT}/{self.study}/file/{self.pseudonym}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +149,15 @@ def parse_down_topic(topic: str) -> DownTopic:
         ProtocolError: the topic is not one of those.
     """
     return DownTopic(*_parts(_DOWN, topic, "to a device"))
+
+
+def parse_file_topic(topic: str) -> FileTopic:
+    """The parts of a topic on which a piece of a file came.
+
+    Raises:
+        ProtocolError: the topic is not one of those.
+    """
+    return FileTopic(*_parts(_FILE, topic, "of files"))
 
 
 def parse_all_topic(topic: str) -> AllTopic:

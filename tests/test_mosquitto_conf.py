@@ -151,6 +151,8 @@ def test_a_device_writes_to_nobody_elses_topic(scene: Scene) -> None:
         f"{ROOT}/report/{others}",
         f"{ROOT}/down/{others}",
         f"{ROOT}/down/{mine}",
+        f"{ROOT}/file/{others}",
+        f"{ROOT}/file/{mine}",
         f"{ROOT}/all",
         f"{ROOT}/up/{mine}/more",
         f"{ROOT}/up",
@@ -166,16 +168,25 @@ def test_a_device_writes_to_nobody_elses_topic(scene: Scene) -> None:
 def test_a_device_reads_what_is_said_to_it_and_to_all_and_nothing_else(scene: Scene) -> None:
     mine, others = scene.one.pseudonym, scene.two.pseudonym
 
-    for topics in (["#"], [f"{ROOT}/+/+"], [f"{ROOT}/down/{others}"], ["$SYS/#"]):
+    for topics in (
+        ["#"],
+        [f"{ROOT}/+/+"],
+        [f"{ROOT}/down/{others}"],
+        [f"{ROOT}/file/{others}", f"{ROOT}/file/+"],
+        ["$SYS/#"],
+    ):
 
         def said() -> None:
             for who in (mine, others):
                 assert scene.publishes(scene.coordinator, f"{ROOT}/down/{who}")
+                assert scene.publishes(scene.coordinator, f"{ROOT}/file/{who}")
             assert scene.publishes(scene.two.tls, f"{ROOT}/report/{others}")
             assert scene.publishes(scene.two.tls, f"{ROOT}/up/{others}")
 
         heard = scene.hears(scene.one.tls, topics, said)
-        wanted = [f"{ROOT}/down/{mine}"] if topics[0] in ("#", f"{ROOT}/+/+") else []
+        everything = topics[0] in ("#", f"{ROOT}/+/+")
+        own_files = everything or f"{ROOT}/file/+" in topics
+        wanted = [f"{ROOT}/down/{mine}"] * everything + [f"{ROOT}/file/{mine}"] * own_files
         assert heard == wanted, topics
 
 

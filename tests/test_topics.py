@@ -9,17 +9,20 @@ from sync.errors import ProtocolError
 from sync.topics import (
     AllTopic,
     DownTopic,
+    FileTopic,
     ReportTopic,
     UpTopic,
     all_reports,
     all_up,
     parse_all_topic,
     parse_down_topic,
+    parse_file_topic,
     parse_report_topic,
     parse_up_topic,
     report_topic,
 )
 
+PARSERS = (parse_up_topic, parse_down_topic, parse_all_topic, parse_file_topic)
 STUDIES = st.from_regex(r"[a-z0-9][a-z0-9-]{0,31}", fullmatch=True)
 PSEUDONYMS = st.from_regex(r"[0-9a-f]{32}", fullmatch=True)
 
@@ -34,11 +37,13 @@ def test_a_topic_is_read_back_to_its_parts(study: str, pseudonym: str) -> None:
 @given(STUDIES, PSEUDONYMS)
 def test_each_way_of_a_round_has_a_topic_of_its_own(study: str, pseudonym: str) -> None:
     up, down, to_all = UpTopic(study, pseudonym), DownTopic(study, pseudonym), AllTopic(study)
+    files = FileTopic(study, pseudonym)
     assert str(up) == f"sottovoce/v1/{study}/up/{pseudonym}"
     assert str(down) == f"sottovoce/v1/{study}/down/{pseudonym}"
     assert str(to_all) == f"sottovoce/v1/{study}/all"
-    parsers = (parse_up_topic, parse_down_topic, parse_all_topic, parse_report_topic)
-    for topic, reader in zip((up, down, to_all), parsers, strict=False):
+    assert str(files) == f"sottovoce/v1/{study}/file/{pseudonym}"
+    parsers = (*PARSERS, parse_report_topic)
+    for topic, reader in zip((up, down, to_all, files), parsers, strict=False):
         for parse in parsers:
             if parse is reader:
                 assert parse(str(topic)) == topic
@@ -64,7 +69,12 @@ def test_the_coordinators_filter_matches_what_devices_say_and_nothing_else(
     study: str, pseudonym: str
 ) -> None:
     assert matches(all_up(study), str(UpTopic(study, pseudonym)))
-    for other in (DownTopic(study, pseudonym), AllTopic(study), ReportTopic(study, pseudonym)):
+    for other in (
+        DownTopic(study, pseudonym),
+        AllTopic(study),
+        FileTopic(study, pseudonym),
+        ReportTopic(study, pseudonym),
+    ):
         assert not matches(all_up(study), str(other))
 
 
@@ -76,7 +86,7 @@ def test_no_word_smuggles_a_separator_or_wildcard_into_a_topic(word: str) -> Non
         except ContractError:
             continue
         assert topic.count("/") == 4 and not set("+#\0\n") & set(topic)
-    for make in (UpTopic, DownTopic, lambda study, _: AllTopic(study)):
+    for make in (UpTopic, DownTopic, FileTopic, lambda study, _: AllTopic(study)):
         for study, pseudonym in ((word, "ab" * 16), ("home", word)):
             try:
                 made = str(make(study, pseudonym))
@@ -94,7 +104,7 @@ def test_a_filter_is_made_for_a_studys_name_only(study: str) -> None:
 
 @given(st.text())
 def test_any_text_is_a_topic_or_protocol_error(text: str) -> None:
-    for parse in (parse_report_topic, parse_up_topic, parse_down_topic, parse_all_topic):
+    for parse in (parse_report_topic, *PARSERS):
         with pytest.raises(ProtocolError):
             parse(text)
 

@@ -77,14 +77,16 @@ user coordinator
 topic read sottovoce/v1/STUDY/report/+
 topic read sottovoce/v1/STUDY/up/+
 topic write sottovoce/v1/STUDY/down/+
+topic write sottovoce/v1/STUDY/file/+
 topic write sottovoce/v1/STUDY/all
 
 # A device (%u is the common name of its certificate: its pseudonym) publishes its own reports and
-# its own part of a round, and reads what is said to it and to all. It can't speak for another, and
-# can't read what is said to another.
+# its own part of a round, and reads what is said to it and to all, and the files that it asked for.
+# It can't speak for another, and can't read what is said or given to another.
 pattern write sottovoce/v1/STUDY/report/%u
 pattern write sottovoce/v1/STUDY/up/%u
 pattern read sottovoce/v1/STUDY/down/%u
+pattern read sottovoce/v1/STUDY/file/%u
 pattern read sottovoce/v1/STUDY/all
 """
 
