@@ -53,6 +53,7 @@ from sync.identity import (
     public_key,
 )
 from sync.messages import Noise, StudyName, Version
+from sync.updates.first_root import authorise_root
 
 STUDY_FOLDER: Final = "study"
 BROKER_FOLDER: Final = "broker"
@@ -154,6 +155,30 @@ class Authority:
             signing_key=signing_key,
             expires=expires,
         )
+
+    def authorise_root(self, root: bytes) -> bytes:
+        """The authority's word for the first root of the study's updates: see `first_root`."""
+        return authorise_root(self._signing_key, study=self.about.study, root=root)
+
+    def sign_policy(self, policy: bytes) -> bytes:
+        """The authority's signature over another privacy policy of its study, 64 bytes.
+
+        Raises:
+            PolicyError: these bytes hold no policy that can be kept.
+        """
+        return sign_policy(self._signing_key, study=self.about.study, policy=policy)
+
+    def adopt_policy(self, policy: bytes) -> None:
+        """Ask for this policy from the next start of the coordinator on.
+
+        Raises:
+            PolicyError: these bytes hold no policy that can be kept.
+            StudyError: the folder can't be written; doing so again mends a half-done change.
+        """
+        signature = self.sign_policy(policy)
+        with _explained(self.folder):
+            _replace(self.folder / SIGNATURE_FILE, signature)
+            _replace(self.folder / _POLICY, policy)
 
     def write_revocations(
         self, serials: Iterable[int], pseudonyms: Iterable[str], now: datetime

@@ -5,6 +5,8 @@
     sottovoce study list
     sottovoce study revoke PSEUDONYM
     sottovoce study withdraw                 all open invites, where one went astray
+    sottovoce study trust-root FILE          devices take updates from there: a repository's 1.root.json
+    sottovoce study sign-policy FILE         another privacy policy, for `publish bundle`
 
 Each works on one state folder (--state), which `sottovoce coordinator` with the same --state
 then runs: the broker, the desk that answers invites, the reports and the page. That folder holds
@@ -21,6 +23,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from sync.agreement import SIGNATURE_FILE
 from sync.coordinator.authority import Authority, StudyFile, found_study, open_study
 from sync.coordinator.desk import renew_revocations
 from sync.coordinator.members import Member, Members, open_members
@@ -28,6 +31,8 @@ from sync.coordinator.policy_file import policy_of
 from sync.coordinator.qr_code import in_terminal, save_svg
 from sync.errors import StudyError
 from sync.invites import SECRET_BYTES, Invite
+from sync.updates.durable import write_durably
+from sync.updates.first_root import AUTH_FILE
 
 DEFAULT_STATE: Final = Path("~/.local/share/sottovoce-coordinator")
 _MOST_INVITES: Final = 1000
@@ -71,6 +76,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     actions.add_parser("withdraw", parents=[state], help="make all open invites useless")
 
+    root = actions.add_parser("trust-root", parents=[state], help="let devices take updates")
+    root.add_argument("file", metavar="FILE", type=Path, help="the repository's first root")
+    root.add_argument("--repository", type=Path, help="its folder (default: updates, in --state)")
+
+    policy = actions.add_parser("sign-policy", parents=[state], help="sign a privacy policy")
+    policy.add_argument("file", metavar="FILE", type=Path, help="policy.json of a bundle")
+    policy.add_argument(
+        "--adopt", action="store_true", help="and ask for it from the coordinator's next start on"
+    )
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what was asked; returns 0.
@@ -83,6 +98,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "init":
         return _init(arguments, state, now)
     authority = open_study(state)
+    if arguments.action == "trust-root":
+        return _trust_root(arguments.file, arguments.repository or state / UPDATES_FOLDER, authority)
+    if arguments.action == "sign-policy":
+        return _sign_policy(arguments.file, authority, adopt=arguments.adopt)
     with open_members(authority.members_file) as members:
         if arguments.action == "invite":
             return _invite(arguments, authority, members, now)
@@ -168,6 +187,39 @@ def _revoke(pseudonym: str, authority: Authority, members: Members, now: datetim
     print("A coordinator that runs its own broker tells it within a second. For another broker, "
           f"copy revoked.crl and mosquitto.acl from '{authority.broker_folder}' to it, and run: "
           "systemctl reload mosquitto")  # fmt: skip
+    return 0
+
+
+def _trust_root(file: Path, repository: Path, authority: Authority) -> int:
+    auth = repository / AUTH_FILE
+    try:
+        word = authority.authorise_root(file.read_bytes())
+        repository.mkdir(parents=True, exist_ok=True)
+        write_durably(auth, word)
+    except OSError as fault:
+        raise StudyError(
+            f"'{fault.filename}' can't be used: {fault.strerror}.",
+            "Name the repository's metadata/1.root.json, and its folder with --repository.",
+        ) from fault
+    print(f"Devices of '{authority.about.study}' will trust updates from that root: '{auth}'.")
+    print("Each pins it once, at its first look. A later root is signed by the keys before it.")
+    return 0
+
+
+def _sign_policy(file: Path, authority: Authority, *, adopt: bool) -> int:
+    signature = file.with_name(SIGNATURE_FILE)
+    try:
+        policy = file.read_bytes()
+        write_durably(signature, authority.sign_policy(policy))
+    except OSError as fault:
+        raise StudyError(
+            f"'{fault.filename}' can't be used: {fault.strerror}.", "Name a policy.json."
+        ) from fault
+    print(f"Signed for the study '{authority.about.study}': '{signature}'.")
+    if adopt:
+        authority.adopt_policy(policy)
+        print("Start the coordinator again: from then on its rounds ask for this policy, and only "
+              "devices that have it take part.")  # fmt: skip
     return 0
 
 
