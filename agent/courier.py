@@ -3,8 +3,9 @@
 It has a thread and a store connection of its own, so that a broker that is slow or absent never
 holds up what is being sensed. What it can't send stays in the outbox; the page says why.
 
-A device that is enrolled keeps one line open to its study and takes part in its rounds (`rounds`);
-one that is not makes reports that are noised for themselves, and connects only to send them.
+A device that is enrolled keeps one line open to its study, takes part in its rounds (`rounds`) and
+reads its repository of updates over the same line; one that is not makes reports that are noised
+for themselves, and connects only to send them.
 """
 
 import secrets
@@ -23,12 +24,15 @@ from edge_models.errors import Explained
 from sync.errors import BrokerError
 from sync.parcels import Kind, Parcel
 from sync.release import Released, release_protocol
-from sync.topics import AllTopic, DownTopic, UpTopic
+from sync.topics import AllTopic, DownTopic, FileTopic, UpTopic
 
 if TYPE_CHECKING:
     from agent.membership import Membership
     from agent.rounds import Hearing
     from sync.line import Line
+    from sync.updates.asks import Look
+    from sync.updates.by_line import LineSource
+    from sync.updates.source import Source
 
 LOOK_EVERY_S: Final = 60.0
 
@@ -45,7 +49,11 @@ class _ByLine:
 
 
 class Courier:
-    """A context manager: inside, reports are made and sent as they come due."""
+    """A context manager: inside, reports are made and sent as they come due.
+
+    `on_look`, if set, is told when the study says that there may be something new in its
+    repository; on the line's thread, so it must not wait.
+    """
 
     def __init__(
         self,
@@ -66,6 +74,13 @@ class Courier:
         self._due = threading.Event()
         self._hearing: Hearing | None = None
         self._trouble: Explained | None = None
+        self._files: LineSource | None = None
+        self.on_look: Callable[[Look], None] = lambda _: None
+
+    @property
+    def files(self) -> "Source | None":
+        """The study's repository over the line, inside the context; None: this device has none."""
+        return self._files
 
     @property
     def trouble(self) -> Explained | None:
@@ -96,6 +111,8 @@ class Courier:
     ) -> None:
         self._stop.set()
         self._due.set()
+        if self._files is not None:
+            self._files.close()
         self._thread.join()
         self._held.close()
 
@@ -109,24 +126,50 @@ class Courier:
         from agent.rounds import Hearing  # what rounds need, paho and TLS: only for a member
         from sync.endpoint import Endpoint
         from sync.line import Line
+        from sync.updates.by_line import ASK_KEPT_S, LineSource
         from sync.wire import Session
 
-        self._hearing = Hearing(
+        up = UpTopic(member.study, member.pseudonym)
+        down, files = (str(way(member.study, member.pseudonym)) for way in (DownTopic, FileTopic))
+        hearing = self._hearing = Hearing(
             self._home,
             clock=self._clock,
             on_kept=self._due.set,
+            on_look=lambda look: self.on_look(look),
             finish_current=self._finish_current,
+        )
+        source = self._files = LineSource(
+            up,
+            lambda asks: line.send(*asks, expiry_s=ASK_KEPT_S),
+            random_bytes=secrets.token_bytes,
         )
         line = Line(
             Session(
                 Endpoint(member.host, member.port, member.tls),
                 member.pseudonym,
-                (str(AllTopic(member.study)), str(DownTopic(member.study, member.pseudonym))),
-                self._hearing.receive,
+                (str(AllTopic(member.study)), down, files),
+                lambda topic, payload: (
+                    source.receive(topic, payload)
+                    if topic == files
+                    else hearing.receive(topic, payload)
+                ),
                 on_fault=self._note,
             )
         )
         self._carrier = _ByLine(self._held.enter_context(line))
+
+    def say(self, parcel: Parcel) -> None:
+        """Send the study a parcel that holds nothing sensed, such as how an update went.
+
+        Raises:
+            BrokerError: it was not taken, or this device has no line: say it again later.
+            DoorError: such a parcel may hold something sensed.
+        """
+        member = self._home.membership
+        if member is None or self._carrier is None:
+            raise BrokerError("This device has no line to a study.", "Enrol it, or do without.")
+        for released in release_protocol(parcel, UpTopic(member.study, member.pseudonym)):
+            self._carrier.publish(released)
 
     def _note(self, fault: Explained) -> None:
         self._trouble = fault
@@ -166,11 +209,9 @@ class Courier:
         head = store.book.head(member.study, member.pseudonym).to_bytes()
         if head == self._told:
             return
-        topic = UpTopic(member.study, member.pseudonym)
         moment = int(self._clock().timestamp()).to_bytes(8, "big")  # or it were no news
         try:
-            for released in release_protocol(Parcel(Kind.STATUS, moment + head), topic):
-                self._carrier.publish(released)
+            self.say(Parcel(Kind.STATUS, moment + head))
         except BrokerError as fault:
             self._trouble = fault
             return

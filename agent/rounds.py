@@ -35,6 +35,7 @@ from sync.participation import Enrolled, Participation
 from sync.periods import period_end, period_start
 from sync.policy import Purpose, policy_digest
 from sync.secure_sum.terms import Terms
+from sync.updates.asks import Look, parse_look
 
 _COORDINATOR: Final = "coordinator"
 _ALL: Final = "all"
@@ -107,7 +108,8 @@ class Week:
 class Hearing:
     """Hears the study: `receive` is what a line calls, on its own thread.
 
-    `on_kept` is told after something was kept that may have to be sent.
+    `on_kept` is told after something was kept that may have to be sent; `on_look` when the study
+    says that there may be something new in its repository. Neither may wait.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class Hearing:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         on_kept: Callable[[], None],
+        on_look: Callable[[Look], None] = lambda _: None,
         finish_current: bool = False,
     ) -> None:
         if home.membership is None:
@@ -130,6 +133,7 @@ class Hearing:
         )
         self._clock = clock
         self._on_kept = on_kept
+        self._on_look = on_look
         self._lock = threading.Lock()
         self._inbox = Inbox()
         self.finish_current = finish_current
@@ -199,6 +203,9 @@ class Hearing:
                     learns=self._learns,
                     now=self._seconds(),
                 )
+                return
+            if parcel.kind is Kind.LOOK:
+                self._on_look(parse_look(parcel.content))
                 return
             before = self._acquaintances.to_bytes()
             self._participation(store).hear(parcel, self._seconds())

@@ -60,6 +60,8 @@ autosave_interval 10
 max_inflight_messages 20
 max_queued_messages 100000
 max_packet_size 65536
+# A short message goes out at once, not after the 40 ms in which TCP hopes for more to send.
+set_tcp_nodelay true
 # A line per connection would be a diary of who was there when.
 connection_messages false
 log_dest stderr

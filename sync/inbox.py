@@ -188,6 +188,10 @@ class Inbox:
             del finished[next(iter(finished))]
         self._drop(sender, digest)
 
+    def let_go(self, sender: str, digest: bytes) -> None:
+        """Done with this parcel, which may be handed on again if it comes again."""
+        self._drop(sender, digest)
+
     def missing(self, sender: str, digest: bytes, now: float) -> Resend | None:
         """The question for what has not come of a parcel; None when nothing of it has, or all."""
         begun = self._unfinished.get(sender, {}).get(digest)

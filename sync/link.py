@@ -26,7 +26,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from sync.endpoint import Endpoint
+from sync.endpoint import Endpoint, sends_at_once
 from sync.errors import BrokerError
 
 KEPT_S: Final = 28 * 24 * 3600
@@ -116,6 +116,7 @@ class Link:
             client.username_pw_set(client_id)  # amqtt queues for those with a name only
         client.connect_timeout = self._timeout_s
         client.max_inflight_messages_set(IN_FLIGHT)
+        client.on_socket_open = lambda _c, _u, made: sends_at_once(made)  # type: ignore[arg-type]
         client.on_connect = lambda _c, _u, _f, reason, _p: setattr(self, "_greeting", reason)
         client.on_disconnect = lambda _c, _u, _f, reason, _p: setattr(self, "_farewell", reason)
         client.on_publish = lambda _c, _u, mid, reason, _p: self.answers.update({mid: reason})

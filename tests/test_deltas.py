@@ -187,6 +187,14 @@ def test_a_new_layer_of_ten_megabytes_costs_at_most_a_twentieth(tmp_path: Path) 
     assert patched(tmp_path, old, delta) == new
 
 
+@pytest.mark.slow
+def test_what_lies_first_in_a_large_file_is_found_again() -> None:
+    rng = np.random.default_rng(6)
+    old = rng.bytes(36 * 2**20)  # more than zstd's own tables for this level would remember
+    new = rng.bytes(2**20) + old[2**20 :]
+    assert len(deltas.make(old, new)) <= OF_FULL * len(new)
+
+
 def test_a_layer_that_moves_by_some_bytes_costs_next_to_nothing() -> None:
     old, _ = ten_megabytes()
     assert len(deltas.make(old, old[:3_000_001] + b"inserted" + old[3_000_001:])) < 2_000

@@ -1,9 +1,10 @@
 """What a coordinator says to its study's devices, and its own connection to say it through.
 
 Rules upheld here: an `Announcement` goes to devices only (one, or all), never up; it is a frame of
-a parcel. The one door of `sync.release` is not asked, for a coordinator holds nothing sensed: only
-what went through a device's door has reached it. No module that a device imports may import this
-one (tests/test_arrows.py), so a device can't announce.
+a parcel, or a piece of a file of the study's repository. The one door of `sync.release` is not
+asked, for a coordinator holds nothing sensed: only what went through a device's door has reached
+it. No module that a device imports may import this one (tests/test_arrows.py), so a device can't
+announce.
 
 In the life of a round: terms, rosters and heads → **announce** → broker → a device's `line`.
 """
@@ -12,15 +13,15 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from sync.parcels import Parcel, frames_of
-from sync.topics import AllTopic, DownTopic
+from sync.topics import AllTopic, DownTopic, FileTopic
 from sync.wire import Session, Wire
 
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """One frame of what a coordinator says, and to whom."""
+    """One message of what a coordinator says or gives, and to whom."""
 
-    topic: DownTopic | AllTopic
+    topic: DownTopic | AllTopic | FileTopic
     payload: bytes = field(repr=False)
 
 

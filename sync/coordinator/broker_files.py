@@ -51,6 +51,9 @@ persistence_location {state}/
 persistence_file sottovoce.db
 autosave_interval 10
 
+# A short message goes out at once, not after the 40 ms in which TCP hopes for more to send.
+set_tcp_nodelay true
+
 # Nothing of ours is longer. A device has few messages on their way at a time.
 max_packet_size 65536
 max_inflight_messages 20

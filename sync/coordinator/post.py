@@ -1,9 +1,10 @@
 """A study's one connection: passes on what devices say, and says what rounds and ledgers ask.
 
-Rules upheld here: it hears reports, steps of rounds and ledgers' heads, from members only; what
-arrives is kept by its receiver before it is acknowledged; what is said is said by a thread of its
-own, again after a fault; what makes no sense is counted and acknowledged, because it would come
-again for ever. An opened sum is written into the record of costs before anybody can read it.
+Rules upheld here: it hears reports, steps of rounds, ledgers' heads and asks for files, from
+members only; what arrives is kept by its receiver before it is acknowledged (but asks, which come
+again); what is said is said by a thread of its own, again after a fault; what makes no sense is
+counted and acknowledged, because it would come again for ever. An opened sum is written into the
+record of costs before anybody can read it.
 
 In the life of a round: between the broker and `rounds`.
 """
@@ -11,7 +12,9 @@ In the life of a round: between the broker and `rounds`.
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Self
 
 import numpy as np
@@ -21,9 +24,12 @@ from sync.coordinator.accounting import summed
 from sync.coordinator.announce import Announcement, Podium, announcements
 from sync.coordinator.course import Asked
 from sync.coordinator.drafts import draft_of, noise_in
+from sync.coordinator.file_desk import FileDesk
 from sync.coordinator.intake import Intake
 from sync.coordinator.learning import Learning, School
 from sync.coordinator.ledger import judge, keep_round
+from sync.coordinator.once_a_minute import OnceAMinute
+from sync.coordinator.repository_folder import Lookout
 from sync.coordinator.round_book import RoundBook, Wish
 from sync.coordinator.rounds import Letter, Rounds
 from sync.coordinator.store import PeriodSum, ReportStore
@@ -44,8 +50,6 @@ from sync.wire import Session
 
 _LOOK_EVERY_S: Final = 0.2
 _SETTLE_S: Final = 1.0  # after a start: what waited at the broker is heard before a step is closed
-_TELL_EVERY_S: Final = 60.0
-_MOST_TOLD: Final = 64
 _MOMENT_BYTES: Final = 8  # before a ledger's head: saying it again is news
 _CLIENT: Final = "coordinator"  # the broker takes it from the certificate
 _WAITS_S: Final = 7 * 24 * 3600
@@ -70,7 +74,8 @@ class Study:
 class Post:
     """A context manager: inside, it is connected or tries to be, and rounds go on.
 
-    Without a `school` there are no courses of federated rounds.
+    Without a `school` there are no courses of federated rounds; without the folder of a
+    `repository` nobody is given a file (it need not exist yet).
     """
 
     def __init__(
@@ -82,6 +87,7 @@ class Post:
         *,
         random_bytes: Callable[[int], bytes],
         school: School | None = None,
+        repository: Path | None = None,
         clock: Callable[[], float] = time.time,
         on_fault: Callable[[Explained], None] = say_in_log,
     ) -> None:
@@ -90,11 +96,11 @@ class Post:
         self._store = store
         self._clock = clock
         self._on_fault = on_fault
+        self._tell = OnceAMinute(on_fault, clock)
         self._intake = Intake(study.name, study.policy, store, study.is_member)
         self._inbox = Inbox()
         self._outbox = threading.Lock()  # guards what follows
         self._waiting: dict[tuple[Announcement, ...], None] = {}  # in order; the same thing once
-        self._told: dict[str, float] = {}
         self._begun_at = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rounds", daemon=True)
@@ -129,6 +135,13 @@ class Post:
                 must_connect=True,
             )
         )
+        self._lookout = None if repository is None else Lookout(repository)
+        self._files = (
+            None
+            if repository is None
+            else FileDesk(study.name, repository, self._podium.send, on_fault=self._tell)
+        )
+        self._held = ExitStack()
 
     @property
     def connected(self) -> bool:
@@ -137,11 +150,18 @@ class Post:
 
     @property
     def is_at_work(self) -> bool:
-        """Whether both its threads run; if not, a bug has ended one of them."""
-        return self._thread.is_alive() and self._podium.is_at_work
+        """Whether all its threads run; if not, a bug has ended one of them."""
+        gives = self._files is None or self._files.is_at_work
+        return self._thread.is_alive() and self._podium.is_at_work and gives
 
     def __enter__(self) -> Self:
-        self._podium.__enter__()
+        with ExitStack() as stack:
+            if self._files is not None:
+                stack.enter_context(self._files)
+            stack.enter_context(self._podium)
+            if self._files is not None:
+                stack.callback(self._files.stop)  # before the podium, which it may wait for
+            self._held = stack.pop_all()
         self._begun_at = time.monotonic()
         self._thread.start()
         return self
@@ -149,7 +169,7 @@ class Post:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        self._podium.__exit__()
+        self._held.close()
 
     # Hearing: on the connection's thread, which must not send.
 
@@ -167,19 +187,12 @@ class Post:
             if heard.parcel is None:
                 return
             self._act(address.pseudonym, heard.parcel, int(now))
-            self._inbox.finish(address.pseudonym, heard.digest, now)
+            if heard.parcel.kind is Kind.ASK_FILE:  # thousands of them: none is worth remembering
+                self._inbox.let_go(address.pseudonym, heard.digest)
+            else:
+                self._inbox.finish(address.pseudonym, heard.digest, now)
         except ProtocolError as fault:
-            self._tell(fault, now)
-
-    def _tell(self, fault: ProtocolError, now: float) -> None:
-        """Each kind of nonsense once a minute: a log is no place to be filled by a stranger."""
-        if now - self._told.get(fault.cause, -_TELL_EVERY_S) < _TELL_EVERY_S:
-            return
-        while len(self._told) >= _MOST_TOLD:
-            del self._told[next(iter(self._told))]
-        self._told.pop(fault.cause, None)
-        self._told[fault.cause] = now
-        self._on_fault(fault)
+            self._tell(fault)
 
     def _act(self, pseudonym: str, parcel: Parcel, now: int) -> None:
         match parcel.kind:
@@ -198,6 +211,12 @@ class Post:
                     self._add(announcements(Parcel(Kind.HEAD, given), topic))
                 for terms in self.rounds.open_to_all():  # it may have come too late to hear them
                     self._add(self._announced(terms, topic))
+                if self._lookout is not None and (look := self._lookout.newest(now)) is not None:
+                    self._add(announcements(look.to_parcel(), topic))
+            case Kind.ASK_FILE if self._files is not None:
+                self._files.hear(pseudonym, parcel.content)
+            case Kind.ASK_FILE:
+                raise ProtocolError("A device asks for a file, and this study gives out none.")
             case _:
                 raise ProtocolError("A device said what only a coordinator says.")
 
@@ -206,6 +225,8 @@ class Post:
     def _run(self) -> None:
         while not self._stop.wait(_LOOK_EVERY_S):
             try:
+                if self._lookout is not None and (look := self._lookout.news(int(self._clock()))):
+                    self._add(announcements(look.to_parcel(), AllTopic(self._study.name)))
                 for wish in self._book.take_wishes():
                     self._begin(wish)
                 if self.learning is not None:

@@ -31,6 +31,7 @@ from sync.coordinator.learning import School
 from sync.coordinator.policy_file import policy_of
 from sync.coordinator.post import Post
 from sync.coordinator.post import Study as PostStudy
+from sync.coordinator.repository_folder import UPDATES_FOLDER
 from sync.coordinator.round_answers import RoundsHeld
 from sync.coordinator.round_book import BOOK_FILE, open_round_book
 from sync.coordinator.service import Study, application, served
@@ -67,6 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key-file", type=Path, help="with --certificate-file: its key")
     parser.add_argument("--bundle", type=Path, help="whose head to train (default: the shipped)")
     parser.add_argument("--policy", type=Path, help="privacy policy, JSON (default: the bundle's)")
+    parser.add_argument(
+        "--repository",
+        type=Path,
+        help=f"folder of the study's updates (default: {UPDATES_FOLDER} in the state folder)",
+    )
     parser.add_argument(
         "--minimum",
         type=_positive,
@@ -114,6 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
         name = _name(arguments.study, founded)
         policy_bytes = _policy(arguments.policy, founded)
         policy = parse_policy(policy_bytes)
+        repository = (arguments.repository or state / UPDATES_FOLDER).expanduser()
         store = stack.enter_context(
             open_store(
                 state / "reports.db", study=name, policy=policy.reference, cells=CELLS, clock=_now
@@ -149,6 +156,7 @@ def run(arguments: argparse.Namespace) -> int:
                 store,
                 random_bytes=secrets.token_bytes,
                 school=_school(arguments.bundle, state),
+                repository=repository,
                 on_fault=_say,
             )
             feed = _LiveFeed(stack.enter_context(post), feed_name)
@@ -156,7 +164,7 @@ def run(arguments: argparse.Namespace) -> int:
         kind = own.kind if own else "external"
         study = Study(name, policy, arguments.minimum)
         page_port = stack.enter_context(
-            served(application(study, store, feed, rounds), arguments.port_page)
+            served(application(study, store, feed, rounds, repository), arguments.port_page)
         )
         page = f"http://127.0.0.1:{page_port}"
         print(f"ready mqtt={host}:{port} page={page} broker={kind}")

@@ -2,7 +2,8 @@
 
 Rules upheld here: only reading (GET) is possible; nothing is loaded from elsewhere (content
 security policy); a page on another site can't read along (host check, no cross-origin headers);
-no request is logged. Who may open the machine's loopback may see the sums, and no more.
+no request is logged. Who may open the machine's loopback may see the sums and the signed files of
+the study's repository, and no more.
 
 In the life of a report: its last stop, as one addend of what a coordinator sees. FastAPI and
 uvicorn are named here only.
@@ -16,16 +17,18 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Final, Protocol
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from edge_models.errors import Explained
 from sync.coordinator.answers import TABLE_COLUMNS, CohortAnswer, UnknownPeriod, cohort, table
+from sync.coordinator.repository_folder import opened
 from sync.coordinator.round_answers import RoundsAnswer, RoundsHeld, rounds_answer
 from sync.coordinator.round_book import RoundBookError
 from sync.coordinator.store import Outcome, ReportStore, ReportStoreError
@@ -97,9 +100,16 @@ class Health(BaseModel):
 
 
 def application(
-    study: Study, store: ReportStore, feed: Feed, rounds: RoundsHeld | None = None
+    study: Study,
+    store: ReportStore,
+    feed: Feed,
+    rounds: RoundsHeld | None = None,
+    repository: Path | None = None,
 ) -> FastAPI:
-    """The web application; it holds no state of its own. `rounds` of a study that was founded."""
+    """The web application; it holds no state of its own. `rounds` of a study that was founded.
+
+    The folder `repository` is given out below `/repository/`, as it lies there.
+    """
     app = FastAPI(title="Sotto voce coordinator", openapi_url=None, docs_url=None, redoc_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"])
 
@@ -143,9 +153,24 @@ def application(
     def api_health() -> Health:
         return _health(store, feed, rounds_answer(rounds))
 
+    @app.api_route("/repository/{path:path}", methods=["GET", "HEAD"])
+    def api_repository(path: str) -> Response:
+        return _given_out(repository, path)
+
     for path, (file, media_type) in _PAGE.items():
         app.add_api_route(path, _static(file, media_type), methods=["GET", "HEAD"])
     return app
+
+
+def _given_out(repository: Path | None, path: str) -> Response:
+    """A file of the repository, or the part of it that was asked for (Range)."""
+    try:
+        if repository is None:
+            raise FileNotFoundError(path)
+        with opened(repository, path):
+            return FileResponse(repository / path, media_type="application/octet-stream")
+    except OSError:
+        return Response("The repository has no such file.", 404, media_type="text/plain")
 
 
 def _static(file: str, media_type: str) -> Callable[[], Response]:

@@ -29,6 +29,7 @@ from sync.coordinator.desk import renew_revocations
 from sync.coordinator.members import Member, Members, open_members
 from sync.coordinator.policy_file import policy_of
 from sync.coordinator.qr_code import in_terminal, save_svg
+from sync.coordinator.repository_folder import UPDATES_FOLDER
 from sync.errors import StudyError
 from sync.invites import SECRET_BYTES, Invite
 from sync.updates.durable import write_durably

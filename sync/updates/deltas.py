@@ -27,7 +27,9 @@ MOST_WINDOW_BYTES: Final = MOST_BUNDLE_BYTES
 """As long as the longest archive: every byte of the old one stays in sight until the end."""
 
 _LEVEL: Final = 19
-"""Below 13 zstd misses matches that are far back: a changed layer in 10 MB cost 97 % at level 3."""
+"""Lower ones look less far: one layer of ten megabytes costs 44 % of them at 12, and 4 % at 19."""
+_TABLE_SHORT_OF_WINDOW: Final = 2
+"""zstd leaves out the head of a dictionary beyond eight times its tables; these hold all of it."""
 _SHORTEST_WINDOW_LOG: Final = 10
 _LONGEST_HEADER: Final = 18
 _PIECE_BYTES: Final = 256 * 1024
@@ -42,11 +44,14 @@ def make(old: bytes, new: bytes) -> bytes:
     if not (0 < len(old) <= MOST_BUNDLE_BYTES and 0 < len(new) <= MOST_BUNDLE_BYTES):
         raise ContractError("A patch leads from one archive to another.")
     longest = max(len(old), len(new))
+    window_log = max(_SHORTEST_WINDOW_LOG, (longest - 1).bit_length())
     parameters = zstandard.ZstdCompressionParameters.from_level(
         _LEVEL,
         source_size=len(new),
         dict_size=len(old),
-        window_log=max(_SHORTEST_WINDOW_LOG, (longest - 1).bit_length()),
+        window_log=window_log,
+        hash_log=window_log - _TABLE_SHORT_OF_WINDOW,
+        chain_log=window_log - _TABLE_SHORT_OF_WINDOW,
         enable_ldm=True,
         write_checksum=True,
         write_content_size=True,
