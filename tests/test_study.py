@@ -18,6 +18,7 @@ from agent.config import BrokerSettings, Settings
 from agent.errors import SettingError, StoreError
 from agent.home import Home, open_home
 from edge_models.errors import Explained
+from sync.agreement import SIGNATURE_FILE, signed_policy
 from sync.broker import mosquitto_path
 from sync.coordinator import study
 from sync.coordinator.authority import open_study
@@ -25,9 +26,12 @@ from sync.coordinator.certificates import CertificateAuthority, Pair
 from sync.coordinator.desk import renew_revocations
 from sync.coordinator.intake import Intake
 from sync.coordinator.store import Outcome, open_store
-from sync.errors import InviteRefused, ProtocolError, Revoked, StudyError
+from sync.envelope import encoded
+from sync.errors import InviteRefused, PolicyError, ProtocolError, Revoked, StudyError
 from sync.messages import CELLS
 from sync.transport import Transport
+from sync.updates.first_root import AUTH_FILE, pinned_root
+from sync.updates.rejected import UpdateRejected
 from tests.founding import founded_study, free_port
 from tests.releasing import POLICY, released
 from tests.test_serve import released as released_by
@@ -268,3 +272,35 @@ def test_a_coordinator_without_any_study_says_what_to_do(state: Path, tmp_path: 
         )
         assert (done.returncode, "Traceback" in done.stderr) == (1, False)
         assert expected in done.stderr
+
+
+def test_a_study_names_the_first_root_of_its_updates(state: Path, tmp_path: Path) -> None:
+    (root := tmp_path / "1.root.json").write_bytes(b"a root")
+    assert said(study, "trust-root", str(root), "--state", str(state)) == 0
+    auth = (state / "updates" / AUTH_FILE).read_bytes()
+    authority = open_study(state).public_key
+    assert pinned_root(b"a root", auth, study="north", authority=authority) == b"a root"
+    with pytest.raises(UpdateRejected, match="not those that its study signed"):
+        pinned_root(b"another", auth, study="north", authority=authority)
+    with pytest.raises(StudyError, match="can't be used"):
+        said(study, "trust-root", str(tmp_path / "none.json"), "--state", str(state))
+
+
+def test_a_study_signs_another_policy_and_asks_for_it_once_it_is_adopted(
+    state: Path, tmp_path: Path
+) -> None:
+    (file := tmp_path / "policy.json").write_bytes(encoded(POLICY))
+    before = open_study(state)
+    assert said(study, "sign-policy", str(file), "--state", str(state)) == 0
+    signature = (tmp_path / SIGNATURE_FILE).read_bytes()
+    assert signed_policy(
+        file.read_bytes(), signature, study="north", authority=before.public_key
+    ) == (POLICY)
+    assert open_study(state).policy == before.policy
+    assert said(study, "sign-policy", str(file), "--adopt", "--state", str(state)) == 0
+    after = open_study(state)
+    assert (after.policy, after.policy_signature) == (file.read_bytes(), signature)
+    file.write_bytes(b"{}")
+    with pytest.raises(PolicyError):
+        said(study, "sign-policy", str(file), "--adopt", "--state", str(state))
+    assert open_study(state).policy == after.policy

@@ -100,7 +100,9 @@ def run(arguments: argparse.Namespace) -> int:
         return _init(arguments, state, now)
     authority = open_study(state)
     if arguments.action == "trust-root":
-        return _trust_root(arguments.file, arguments.repository or state / UPDATES_FOLDER, authority)
+        return _trust_root(
+            arguments.file, arguments.repository or state / UPDATES_FOLDER, authority
+        )
     if arguments.action == "sign-policy":
         return _sign_policy(arguments.file, authority, adopt=arguments.adopt)
     with open_members(authority.members_file) as members:
