@@ -5,7 +5,7 @@
     sottovoce study list
     sottovoce study revoke PSEUDONYM
     sottovoce study withdraw                 all open invites, where one went astray
-    sottovoce study trust-root FILE          devices take updates from there: a repository's 1.root.json
+    sottovoce study trust-root FILE          devices take updates from there on (1.root.json)
     sottovoce study sign-policy FILE         another privacy policy, for `publish bundle`
 
 Each works on one state folder (--state), which `sottovoce coordinator` with the same --state
