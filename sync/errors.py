@@ -18,6 +18,8 @@
         │   └── NotThere            the other side: no such file there (updates/source)
         ├── StudyError              the setting: a study's own files (its keys, its options)
         ├── MembersError            the world: members can't be kept (coordinator/members)
+        ├── RolloutError            the setting: a rollout that can't be had (coordinator/rollouts)
+        ├── RolloutBookError        the world: rollouts can't be kept (coordinator/rollout_book)
         ├── StrategyError           the setting: a Flower strategy that can't be used
         ├── UnknownPeriod           the page's reader: no such week (coordinator/answers)
         ├── PageError               the setting: the page can't be served (coordinator/service)
