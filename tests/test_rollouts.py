@@ -76,6 +76,10 @@ def test_who_began_and_fell_silent_has_failed_and_who_never_began_is_away() -> N
         assert stand_of(said, RULES, NOW + 10 * RULES.silent_s) is not Stand.SILENT
 
 
+def test_a_device_is_well_from_its_beginning_until_it_fails() -> None:
+    assert count(committed=3, under_way=2, failed=1, silent=1, hindered=9, away=9).well == 5
+
+
 def test_only_members_in_the_open_rings_are_counted() -> None:
     everybody = [pseudonym(number) for number in range(400)]
     on = rollout(open=2)
@@ -130,7 +134,7 @@ def test_trouble_halts_at_once_and_says_what_was_seen() -> None:
     halted = looked_at(now=NOW, failed=4, silent=1, committed=40, away=60)
     assert halted.directive.state is State.PAUSED and halted.halted
     assert halted.why == (
-        "Halted by itself in ring 1: of 45 devices that answered, 5 failed (1 of them fell "
+        "Halted by itself in ring 1: of 45 devices that began, 5 failed (1 of them fell "
         "silent). More than 2 % fail."
     )
     assert halted.directive.number == 4 and halted.directive.open == 1
@@ -141,6 +145,13 @@ def test_one_flaky_board_of_a_few_halts_nothing() -> None:
     for others in range(5):
         assert looked_at(now=NOW, failed=1, committed=others).directive.state is State.STARTED
     assert looked_at(now=NOW, failed=2, committed=3).directive.state is State.PAUSED
+
+
+def test_a_failure_that_is_told_before_its_neighbours_success_halts_nothing() -> None:
+    """Of 100 that began at once the two that fail say so first."""
+    begun = looked_at(now=NOW, failed=2, under_way=98)
+    assert begun.directive.state is State.STARTED
+    assert looked_at(now=NOW, failed=2, away=98).directive.state is State.PAUSED
 
 
 def test_trouble_after_the_end_still_halts() -> None:
@@ -198,7 +209,7 @@ def test_who_resumes_what_halted_has_looked_at_it_and_later_trouble_halts_again(
     resumed = halted.resumed(count(failed=5, committed=40), NOW + 1)
     assert looked_at(on=resumed, now=NOW + 2, failed=6, committed=60) is resumed
     again = looked_at(on=resumed, now=NOW + 2, failed=10, committed=80)
-    assert again.halted and "of 45 devices that answered, 5 failed" in again.why
+    assert again.halted and "of 45 devices that began, 5 failed" in again.why
     by_hand = rollout().paused(NOW).resumed(count(failed=1, committed=3), NOW)
     assert by_hand.aside == (0, 0), "what did not halt it still counts"
 

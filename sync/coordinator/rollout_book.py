@@ -36,7 +36,7 @@ CREATE TABLE rollouts (
     kind TEXT NOT NULL, name TEXT NOT NULL, serial INTEGER NOT NULL, number INTEGER NOT NULL,
     directive BLOB NOT NULL, rules BLOB NOT NULL, began_at INTEGER NOT NULL,
     opened_at INTEGER NOT NULL, why TEXT NOT NULL, halted INTEGER NOT NULL,
-    failures_aside INTEGER NOT NULL, commits_aside INTEGER NOT NULL,
+    failures_aside INTEGER NOT NULL, well_aside INTEGER NOT NULL,
     PRIMARY KEY (kind, name, serial)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE said (
@@ -119,7 +119,7 @@ class RolloutBook:
         with self._transaction() as rows:
             found = rows.execute(
                 "SELECT directive, rules, began_at, opened_at, why, halted, failures_aside, "
-                "commits_aside FROM rollouts ORDER BY kind, name, number DESC"
+                "well_aside FROM rollouts ORDER BY kind, name, number DESC"
             ).fetchall()
         return tuple(
             Rollout(
@@ -129,9 +129,9 @@ class RolloutBook:
                 opened_at,
                 why,
                 bool(halted),
-                (failures, commits),
+                (failures, well),
             )
-            for directive, rules, began_at, opened_at, why, halted, failures, commits in found
+            for directive, rules, began_at, opened_at, why, halted, failures, well in found
         )
 
     def newest(self) -> tuple[Rollout, ...]:

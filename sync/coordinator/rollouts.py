@@ -122,6 +122,15 @@ class Count:
         return self[Stand.FAILED] + self[Stand.SILENT]
 
     @property
+    def well(self) -> int:
+        """Who keeps it, and who has begun and not failed so far.
+
+        A failure is often told before its neighbour's success: counting only who has finished would
+        make any version look bad at first. So each device counts from its beginning on.
+        """
+        return self[Stand.COMMITTED] + self[Stand.UNDER_WAY]
+
+    @property
     def asked(self) -> int:
         """Who would have it by now unless something is wrong: nobody's yes is needed."""
         return self.devices - self[Stand.WAITING] - self[Stand.DECLINED]
@@ -132,7 +141,8 @@ class Rollout:
     """A version on its way: what was last signed, by which rules, and since when.
 
     `opened_at`: when its open ring was opened; `why` it does not go on, in a sentence; `halted`: by
-    itself; `aside`: failures and commits that a person has looked at and set aside.
+    itself; `aside`: failures, and devices that were well, that a person has
+    looked at and set aside.
     """
 
     directive: Directive
@@ -184,7 +194,7 @@ class Rollout:
         """
         if self.directive.state is not State.PAUSED:
             raise self._not_now("resumed")
-        aside = (count.failures, count[Stand.COMMITTED]) if self.halted else self.aside
+        aside = (count.failures, count.well) if self.halted else self.aside
         going = replace(self._changed(now, state=State.STARTED), why="", halted=False)
         return replace(going, aside=aside, opened_at=now)
 
@@ -202,19 +212,18 @@ class Rollout:
         return replace(gone, why=why, halted=False)
 
     def _is_trouble(self, count: Count) -> bool:
-        failures, commits = self._unseen(count)
-        return is_trouble(failures, commits, self.rules.tolerated)
+        return is_trouble(*self._unseen(count), self.rules.tolerated)
 
     def _unseen(self, count: Count) -> tuple[int, int]:
         failures = max(0, count.failures - self.aside[0])
-        return failures, max(0, count[Stand.COMMITTED] - self.aside[1])
+        return failures, max(0, count.well - self.aside[1])
 
     def _halted(self, count: Count, now: int) -> Self:
-        failures, commits = self._unseen(count)
+        failures, well = self._unseen(count)
         silent = count[Stand.SILENT]
         why = (
-            f"Halted by itself in ring {self.directive.open}: of {failures + commits} devices that "
-            f"answered, {failures} failed"
+            f"Halted by itself in ring {self.directive.open}: of {failures + well} devices that "
+            f"began, {failures} failed"
             + (f" ({silent} of them fell silent)" if silent else "")
             + f". More than {100 * self.rules.tolerated:g} % fail."
         )
