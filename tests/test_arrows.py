@@ -39,10 +39,11 @@ ONE_PLACE = {
     "fastapi": {"sync.coordinator.service"},
     "starlette": {"sync.coordinator.service"},
     "uvicorn": {"sync.coordinator.service"},
-    # database: one on the device, three books at the coordinator and what they share
+    # database: one on the device, four books at the coordinator and what they share
     "sqlite3": {
         "agent.rows",
         "sync.coordinator.members",
+        "sync.coordinator.rollout_book",
         "sync.coordinator.round_book",
         "sync.coordinator.store",
         "sync.coordinator.transactions",

@@ -90,10 +90,13 @@ class History:
     def add(self, line: Line) -> bool:
         """Write a line, and those that could not be written before; False: it waits in memory."""
         self._waiting = [*self._waiting, line][-_MOST_WAITING:]
-        content = b"".join(encoded(one) + _LINE_END for one in self._waiting)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._alone():
+                content = b"".join(
+                    encoded(one.model_copy(update={"number": number})) + _LINE_END
+                    for number, one in enumerate(self._waiting, self._last() + 1)
+                )
                 self._make_room(len(content))
                 self._append(content)
         except OSError:
@@ -121,6 +124,10 @@ class History:
                 or (line.step is Step.REJECTED and line.reason in never_again)
             )
         )
+
+    def _last(self) -> int:
+        kept = (*_read(self._former), *_read(self._path))
+        return max((line.number for line in kept), default=0)
 
     def _append(self, content: bytes) -> None:
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

@@ -179,4 +179,4 @@ def _serial(listed: Listed) -> int:
 
 def _paths(listed: Listed) -> list[str]:
     """A bundle's own path, and those of the patches that lead to it."""
-    return [listed.path, *(delta.path for delta in listed.offer.deltas if listed.offer)]
+    return [listed.path, *(delta.path for delta in (listed.offer.deltas if listed.offer else ()))]

@@ -9,14 +9,18 @@ In the life of a bundle: keeps it fresh after people have signed it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from sync.publishing.heads import head_addition
 from sync.publishing.keys import SigningKey
-from sync.publishing.metadata import RoleName
+from sync.publishing.metadata import OFFLINE, RoleName
 from sync.publishing.publication import publish
 from sync.publishing.repository import Repository
 from sync.updates.offers import Offer
+
+TELL_BEFORE: Final = timedelta(days=60)
+"""So long before people's signatures end the coordinator begins to say so: they have to meet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +77,10 @@ class OnlineSigner:
         publish(self.repository, [], self.keys, act=act, details=details, now=now)
 
     def expiring(self, now: datetime) -> tuple[RoleName, ...]:
-        """Roles of people that are past half of their time: somebody has to be told.
+        """Roles of people that end within `TELL_BEFORE`: somebody has to be told.
 
         Raises:
             PublishingError: there is no repository.
         """
         state = self.repository.state()
-        people = (RoleName.ROOT, RoleName.TARGETS, RoleName.BUNDLES, RoleName.RELEASES)
-        return tuple(role for role in people if state.document(role).due(now))
+        return tuple(role for role in OFFLINE if state.document(role).expires - now < TELL_BEFORE)

@@ -13,6 +13,7 @@ In the life of a bundle: enough signatures → **published**.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from sync.errors import PublishingError
 from sync.publishing.audit import Act, LogHead
@@ -26,7 +27,8 @@ from sync.publishing.metadata import (
 )
 from sync.publishing.repository import Repository, State
 
-_IN_SNAPSHOT = (RoleName.TARGETS, *DELEGATED)
+_IN_SNAPSHOT: Final = (RoleName.TARGETS, *DELEGATED)
+_LATER: Final = (RoleName.SNAPSHOT, RoleName.TIMESTAMP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +124,12 @@ def _fits(document: Document, before: State | None) -> None:
 
 def _complete(after: Mapping[RoleName, Document], before: State | None) -> None:
     """Root under the old root and itself, the others under it, each as clients will check."""
-    lacking = [role for role in RoleName if role not in after and role in _PEOPLES]
+    lacking = [role for role in RoleName if role not in after and role not in _LATER]
     if lacking:
         raise PublishingError(f"The draft lacks '{lacking[0]}'.", "Prepare it again.")
     root, targets = after[RoleName.ROOT], after[RoleName.TARGETS]
     pairs = [(root, root), (root, targets)]
-    pairs += [(targets, after[role]) for role in DELEGATED if role in _PEOPLES]
+    pairs += [(targets, after[role]) for role in (RoleName.BUNDLES, RoleName.RELEASES)]
     if before is not None and root.version > before.root.version:
         pairs.append((before.root, root))
     for above, document in pairs:
@@ -139,9 +141,6 @@ def _complete(after: Mapping[RoleName, Document], before: State | None) -> None:
                 "needs.",
                 "Have it signed: sottovoce publish sign FILE --key THEIR-KEY",
             )
-
-
-_PEOPLES = frozenset(RoleName) - {RoleName.HEADS, RoleName.SNAPSHOT, RoleName.TIMESTAMP}
 
 
 def _have_their_targets(repository: Repository, documents: Sequence[Document]) -> None:

@@ -34,7 +34,8 @@ _WHEEL: Final = re.compile(
     r"(?P<distribution>[^-]+)-(?P<version>[^-]+)(-[0-9][^-]*)?"
     r"-(?P<python>[^-]+)-(?P<abi>[^-]+)-(?P<platform>[^-]+)\.whl"
 )
-_LINUX: Final = re.compile(r"(?:many|musl)?linux(?:_?[0-9]+)*(?:_[0-9]+)?_(?P<machine>.+)")
+# Not musllinux: those wheels are for another C library than Raspberry Pi OS and Debian have.
+_LINUX: Final = re.compile(r"(?:many)?linux(?:_?[0-9]+)*_(?P<machine>[a-z].*)")
 
 
 def release_addition(

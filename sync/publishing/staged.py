@@ -21,7 +21,14 @@ from sync.errors import PublishingError
 from sync.messages import StudyName
 from sync.publishing.files import explained, put, read
 from sync.publishing.keys import PublicKey, SigningKey, parse_public
-from sync.publishing.metadata import DELEGATED, Document, Keyholders, RoleName, parse_document
+from sync.publishing.metadata import (
+    DELEGATED,
+    OFFLINE,
+    Document,
+    Keyholders,
+    RoleName,
+    parse_document,
+)
 
 MOST_BYTES: Final = 16 * 1024 * 1024
 
@@ -85,8 +92,8 @@ class Staged:
 
     @property
     def complete(self) -> bool:
-        """Whether everything has the signatures that it needs."""
-        return all(part.complete for part in self.parts)
+        """Whether people have signed all that it needs; online keys sign when it is published."""
+        return all(part.complete for part in self._peoples)
 
     @property
     def documents(self) -> tuple[Document, ...]:
@@ -96,7 +103,22 @@ class Staged:
     @property
     def could_sign(self) -> tuple[str, ...]:
         """Names of those whose signatures would help."""
-        return tuple(sorted({key.holder for part in self.parts for key in part.could_sign}))
+        return tuple(sorted({key.holder for part in self._peoples for key in part.could_sign}))
+
+    @property
+    def signers(self) -> tuple[str, ...]:
+        """Who has signed any of it, each with the beginning of their key's id."""
+        signed = {
+            f"{key.holder} ({key.key_id[:8]})"
+            for part in self._peoples
+            for group in part.signers
+            for key in part.document.signers(group)
+        }
+        return tuple(sorted(signed))
+
+    @property
+    def _peoples(self) -> tuple[Part, ...]:
+        return tuple(part for part in self.parts if part.document.role in OFFLINE)
 
     def signed_by(self, keys: Sequence[SigningKey]) -> Self:
         """The same with more signatures."""
@@ -107,7 +129,7 @@ class Staged:
         """Whether a key is one of those that are asked for."""
         return any(
             key.key_id == other.key_id
-            for part in self.parts
+            for part in self._peoples
             for group in part.signers
             for other in group.keys
         )

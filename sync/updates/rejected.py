@@ -37,7 +37,6 @@ class Reason(StrEnum):
     WITHDRAWN = "withdrawn"  # the study took it back
     GOLDEN = "golden"  # golden vectors give other answers on this device, or take too long
     UNHEALTHY = "unhealthy"  # it failed on probation
-    WITHDRAWN = "withdrawn"  # the study or the person took it back
     INCOMPLETE = "incomplete"  # a slot half written, a wheel missing
     NO_ROOM = "no-room"  # the disk is full
     UNREACHABLE = "unreachable"  # nothing could be fetched; nothing is known to be wrong

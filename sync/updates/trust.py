@@ -56,6 +56,11 @@ class Trust:
         """Whether a first root has been pinned here."""
         return (self._folder / _FIRST_ROOT).is_file()
 
+    @property
+    def moment(self) -> int:
+        """The trusted time, whole seconds since 1970: never before what was signed and verified."""
+        return int(read_floor(self._folder / _FLOOR).now(self._now()).timestamp())
+
     def init(self, root: bytes) -> None:
         """Pin the first root, from which all trust starts; asks nobody for anything.
 
