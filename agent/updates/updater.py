@@ -245,7 +245,7 @@ class Updater:
     def _take_head(self, trust: Trust) -> None:
         """The study's newest head for this bundle, by the same door as one said on the line."""
         member, bundle = self._home.membership, self._home.bundle
-        target = trust.offer(head_path(bundle.name))
+        target = trust.offer(head_path(bundle.space))
         if member is None or target is None or target.sha256 == self._head_taken:
             return
         file = trust.download(target, self._folder / PARTS_FOLDER)
