@@ -149,8 +149,7 @@ class Hearing:
     def adopt(self, home: Home) -> None:
         """From now on, answer by this home's policy and bundle.
 
-        A round that began under another policy gets no more from this device than it has, if its
-        next step would be charged by a price that is not the policy's any more.
+        A round that was joined under another policy is left before anything is charged for it.
         """
         if home.membership is None:
             raise ProtocolError("Only a device that is enrolled takes part in rounds.")
