@@ -3,8 +3,8 @@
 Rules upheld here: files of the repository and nothing else are given out (`repository_folder`);
 devices take turns, a few pieces each, so that one who asks a thousand times, or for everything,
 delays no other, and nobody delays a round by more than one turn; of each device only the newest
-asks wait, and what it gets in a day is bounded; what the broker did not take is dropped, because
-who still needs it asks again.
+asks wait, and what it gets in the long run is bounded; what the broker did not take is dropped,
+because who still needs it asks again.
 
 In the life of a bundle: repository → **file_desk** → broker → a device's `by_line`.
 """
@@ -54,7 +54,7 @@ class Fair:
     turn_pieces: int = 16
     asks: int = 8
     at_once_bytes: float = 1024 * 1024 * 1024
-    a_second_bytes: float = 256 * 1024
+    a_second_bytes: float = 64 * 1024
     least_bytes: int = 4096
     patience_s: float = 60.0
 
@@ -93,6 +93,7 @@ class FileDesk:
         self._on_fault = on_fault
         self._changed = threading.Condition()  # guards what follows
         self._waiting: OrderedDict[str, _Waiting] = OrderedDict()  # whose turn is next comes first
+        self._heard = False
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="files", daemon=True)
 
@@ -128,22 +129,38 @@ class FileDesk:
                 waiting = self._waiting[pseudonym] = _Waiting(self._fair.at_once_bytes, now)
             asked = [each for each in waiting.asks if not _replaces(ask, each[0])]
             waiting.asks = deque([*asked, (ask, ask.start, now)], self._fair.asks)
+            self._heard = True
             self._changed.notify_all()
 
+    def give(self) -> bool:
+        """Take one turn, on the thread that calls; whether there was one to take.
+
+        Raises:
+            RepositoryError: what was asked for is there, and can't be read; it is not answered.
+            BrokerError: the podium's; nothing more is given for that ask.
+        """
+        with self._changed:
+            turn = self._next()
+        if turn is not None:
+            self._answer(*turn)
+        return turn is not None
+
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                turn = self._next()
-                while turn is None and not self._stopped:
-                    self._changed.wait(_IDLE_S if self._waiting else None)
-                    turn = self._next()
-                if self._stopped or turn is None:
-                    return
+        while not self._stopped:
+            self._heard = False
             try:
-                self._answer(*turn)
+                if self.give():
+                    continue
             except Explained as fault:
                 if not self._stopped:
                     self._on_fault(fault)
+                continue
+            with self._changed:
+                is_idle = not any(each.asks for each in self._waiting.values())
+                self._changed.wait_for(
+                    lambda: self._heard or self._stopped,
+                    None if is_idle else _IDLE_S,  # who has had much waits
+                )
 
     def _next(self) -> tuple[str, Ask, int] | None:
         """Whose turn it is, and what they are given next; who has had much waits."""
