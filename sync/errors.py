@@ -20,6 +20,7 @@
         ├── MembersError            the world: members can't be kept (coordinator/members)
         ├── RolloutError            the setting: a rollout that can't be had (coordinator/rollouts)
         ├── RolloutBookError        the world: rollouts can't be kept (coordinator/rollout_book)
+        ├── PublishingError         the engineer: keys, files or metadata that can't be published
         ├── StrategyError           the setting: a Flower strategy that can't be used
         ├── UnknownPeriod           the page's reader: no such week (coordinator/answers)
         ├── PageError               the setting: the page can't be served (coordinator/service)
@@ -89,3 +90,7 @@ class StudyError(SyncError):
 
 class StrategyError(SyncError):
     """A Flower strategy, or its environment, that can't be used as a server optimiser."""
+
+
+class PublishingError(SyncError):
+    """What the release engineer asked for can't be signed or published, and why."""
