@@ -8,23 +8,24 @@ directives, and pauses what it knows no better.
 In the life of a bundle: between `post`, which hears devices, and the repository's folder.
 """
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, Protocol
 
 from pydantic import Field, ValidationError
 
 from edge_models.errors import Explained
-from sync.coordinator.offered import Offered, find
 from sync.coordinator.rollout_book import Deed, RolloutBook, Wish
 from sync.coordinator.rollouts import Count, Rollout, RolloutError, Rules
 from sync.envelope import Message, decoded, encoded
 from sync.errors import ProtocolError
 from sync.identity import Identity
+from sync.publishing.files import put
+from sync.publishing.metadata import Listed
 from sync.retry import say_in_log
-from sync.updates.offers import Kind, Serial
+from sync.updates.offers import Kind, Offer, Serial
 from sync.updates.progress import parse_progress
 from sync.updates.rejected import UpdateRejected
 from sync.updates.rollout import (
@@ -45,9 +46,9 @@ _KEY_BYTES: Final = 32
 
 
 class Log(Protocol):
-    """Where every act is written down for good, signed."""
+    """Where every act is written down for good, signed: `publishing`'s `OnlineSigner` is one."""
 
-    def append(self, act: str, details: Mapping[str, str | int]) -> None:
+    def record(self, act: str, details: Mapping[str, str], now: datetime) -> None:
         """One act, on disk when this returns."""
 
 
@@ -61,13 +62,17 @@ class Start(Message):
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """Whose rollouts these are: the study, who signs for it, who is a member, where files lie."""
+    """Whose rollouts these are: the study, who signs for it, who is a member, where files lie.
+
+    `find` gives what is on offer under a kind, name and serial, or raises `RolloutError`.
+    """
 
     study: str
     coordinator: Identity
     authority: bytes
     members: Callable[[], Iterable[str]]
     repository: Path
+    find: Callable[[Kind, str, str], tuple[Offer, Listed]]
 
 
 class RolloutDesk:
@@ -158,7 +163,7 @@ class RolloutDesk:
             start = decoded(wish.content, Start)
         except ProtocolError as fault:
             raise RolloutError("What is to be rolled out can't be read.", "Ask anew.") from fault
-        what = find(self._publisher.repository, wish.kind, wish.name, str(start.serial))
+        what = self._publisher.find(wish.kind, wish.name, str(start.serial))
         if before is None and len(self._book.newest()) >= MOST_DIRECTIVES:
             raise RolloutError(
                 f"There are rollouts of {MOST_DIRECTIVES} names already, and no room for more.",
@@ -168,7 +173,7 @@ class RolloutDesk:
             may_follow(before.directive, start.serial)
         directive = _directive(
             self._publisher.study,
-            what,
+            *what,
             start,
             1 if before is None else before.directive.number + 1,
             () if before is None else before.directive.withdrawn,
@@ -186,21 +191,21 @@ class RolloutDesk:
     def _keep(self, rollout: Rollout, *, by: str) -> None:
         """The log first: an act that nobody hears of is better than one that is not written."""
         about = rollout.directive
-        self._log.append(
+        self._log.record(
             "rollout",
             {
                 "by": by,
                 "kind": about.kind.value,
                 "name": about.name,
-                "serial": about.serial,
-                "number": about.number,
+                "serial": str(about.serial),
+                "number": str(about.number),
                 "state": about.state.value,
-                "open": about.open,
-                "per_mille": about.per_mille,
+                "per mille": str(about.per_mille),
                 "sha256": about.sha256,
                 "directive": about.digest,
                 "why": rollout.why,
             },
+            datetime.fromtimestamp(about.signed_at, UTC),
         )
         self._book.keep(rollout)
 
@@ -213,7 +218,7 @@ class RolloutDesk:
             return False
         file = self._publisher.repository / ROLLOUT_FILE
         try:
-            replace_file(file, content)
+            put(file, content)
         except OSError as fault:
             raise RolloutError(
                 f"'{file}' can't be written ({fault.strerror}): devices hear nothing new.",
@@ -296,25 +301,10 @@ def start_of(serial: int, rings: tuple[int, ...], rules: Rules) -> bytes:
         ) from fault
 
 
-def replace_file(file: Path, content: bytes) -> None:
-    """A file for everybody to read, whole: the old content or the new, whenever the power fails."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    with os.fdopen(handle, "wb") as written:
-        written.write(content)
-        written.flush()
-        os.fsync(written.fileno())
-    draft.replace(file)
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 def _directive(
     study: str,
-    what: Offered,
+    offer: Offer,
+    listed: Listed,
     start: Start,
     number: int,
     withdrawn: tuple[int, ...],
@@ -326,11 +316,11 @@ def _directive(
             version=VERSION,
             study=study,
             number=number,
-            kind=what.offer.kind,
-            name=what.offer.name,
-            serial=what.offer.serial,
-            path=what.path,
-            sha256=what.sha256,
+            kind=offer.kind,
+            name=offer.name,
+            serial=offer.serial,
+            path=listed.path,
+            sha256=listed.sha256,
             rings=start.rings,
             open=1,
             key=key.hex(),

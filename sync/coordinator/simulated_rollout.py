@@ -9,9 +9,9 @@ In the life of a bundle: before it begins, to see what rings and tolerance mean 
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -22,9 +22,10 @@ from sync.coordinator.rollout_desk import Publisher, RolloutDesk, start_of
 from sync.coordinator.rollouts import Rollout, Rules
 from sync.identity import COORDINATOR, Identity, Role, issue_credential, public_key
 from sync.inbox import Inbox
+from sync.publishing.metadata import Listed
 from sync.release import release_protocol
 from sync.topics import UpTopic
-from sync.updates.offers import OFFER_FIELD, Kind, Offer, bundle_path
+from sync.updates.offers import Kind, Offer, bundle_path
 from sync.updates.orders import Heard, Installed, Order, order_of
 from sync.updates.progress import Phase, progress_of
 from sync.updates.rejected import Reason
@@ -41,19 +42,21 @@ _MOST_HOURS: Final = 24 * 60
 _YEARS: Final = 10 * 366 * 24 * 3600
 _SHA256: Final = hashlib.sha256(b"a simulated bundle").hexdigest()
 _OLD_SHA256: Final = hashlib.sha256(b"the bundle before it").hexdigest()
+_OFFER: Final = Offer(kind=Kind.BUNDLE, name=_NAME, serial=SERIAL, says="2.0.0")
+_LISTED: Final = Listed(bundle_path(_NAME, SERIAL), _SHA256, 1, _OFFER)
 _ASKS_EVERY_H: Final = 12  # a device that is on looks at least so often: by LOOK, or by itself
 _TRIES_MOST_H: Final = 6  # from fetching to the end of its probation
 
 
 class Acts:
-    """An audit log in memory."""
+    """A log of acts in memory."""
 
     def __init__(self) -> None:
-        self.acts: list[tuple[str, dict[str, str | int]]] = []
+        self.acts: list[dict[str, str]] = []
 
-    def append(self, act: str, details: Mapping[str, str | int]) -> None:
+    def record(self, act: str, details: Mapping[str, str], now: datetime) -> None:
         """Kept for as long as the simulation lasts."""
-        self.acts.append((act, dict(details)))
+        self.acts.append({"act": act, "at": now.isoformat(), **details})
 
 
 @dataclass(slots=True)
@@ -164,7 +167,7 @@ class Simulated:
 
 
 class SimulatedFleet:
-    """Devices and their coordinator; `repository` is an empty folder to write into.
+    """Devices and their coordinator; `repository`: a folder to write `rollout.json` into.
 
     `failing` and `away`: shares of devices, the latter never on; `seed`: of who they are, and when
     devices look. Keys are fixed: nothing here is secret.
@@ -192,7 +195,7 @@ class SimulatedFleet:
         self.devices = tuple(_device(chance, failing, away) for _ in range(devices))
         self._by_name = {each.pseudonym: each for each in self.devices}
         self.acts = Acts()
-        _offer(repository)
+        repository.mkdir(exist_ok=True)
         self.desk = RolloutDesk(
             Publisher(
                 _STUDY,
@@ -200,6 +203,7 @@ class SimulatedFleet:
                 public_key(self._authority),
                 lambda: self._by_name,
                 repository,
+                lambda *_: (_OFFER, _LISTED),
             ),
             book,
             self.acts,
@@ -283,21 +287,3 @@ def _coordinator(authority: bytes, key: bytes) -> Identity:
         expires=_BEGAN + _YEARS,
     )
     return Identity(key, credential)
-
-
-def _offer(repository: Path) -> None:
-    """Metadata, unsigned, that offers the new bundle: the desk reads it plain."""
-    offer = Offer(kind=Kind.BUNDLE, name=_NAME, serial=SERIAL, says="2.0.0")
-    target = {
-        "length": 1,
-        "hashes": {"sha256": _SHA256},
-        "custom": {OFFER_FIELD: offer.model_dump(mode="json")},
-    }
-    folder = repository / "metadata"
-    folder.mkdir(parents=True)
-    for name, signed in {
-        "timestamp.json": {"meta": {"snapshot.json": {"version": 1}}},
-        "1.snapshot.json": {"meta": {"bundles.json": {"version": 1}}},
-        "1.bundles.json": {"targets": {bundle_path(_NAME, SERIAL): target}},
-    }.items():
-        (folder / name).write_text(json.dumps({"signed": signed}), encoding="utf-8")
