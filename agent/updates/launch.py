@@ -1,0 +1,199 @@
+"""Starts the agent's release, and goes back to the one before when a new one does not stay up.
+
+    python3.11 -I /opt/sottovoce/launch.py --state /var/lib/sottovoce run --config …
+
+It stands alone (standard library only) and outside the releases, as PREFIX/launch.py: no update
+replaces it, so what judges a release never comes with it; only deploy/install.sh does, by hand.
+
+Rules it upholds: a start of a release on probation is counted, on disk, before it happens; what
+can't be counted is not tried; after three starts that failed (a crash, an exit that nobody asked
+for, no beat in time) one rename gives the release up, and the one before runs; a release that was
+kept is never counted, watched or ended. Signals and exit codes pass through as they are; exit code
+75 means "start again, there is a new release". It writes in the state folder only: whoever runs
+the agent needs no right to its code, and can choose between the releases in PREFIX at most.
+
+In the life of a release: installer → **started here** → kept by the agent, or given up here.
+
+PREFIX/current                      leads to PREFIX/releases/a or b
+PREFIX/releases/probation.json      {"slot": "b", "serial": 7, "back_to": "a"}, by the installer
+STATE/updates/launch/starts.json    {"serial": 7, "starts": 2, "given_up": false}, by this file
+STATE/updates/launch/kept.json      {"serial": 7}, by the agent once it has been healthy for long
+STATE/updates/launch/history.jsonl  a line for each release that was given up
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+MOST_STARTS: Final = 3
+START_AGAIN: Final = 75
+BEAT_VARIABLE: Final = "SOTTOVOCE_BEAT_FD"
+"""The number of a pipe's end; until it is kept, the agent writes a byte there now and then."""
+
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+_PASSED_ON: Final = (*_ENDING, signal.SIGUSR1, signal.SIGUSR2)
+_MOST_BYTES: Final = 4096
+
+
+class Trial(NamedTuple):
+    """A release on probation: its slot, its number, the slot to go back to, and its notes."""
+
+    slot: str
+    serial: int
+    back_to: str
+    notes: Path
+
+    def is_kept(self) -> bool:
+        """Whether the agent has kept it."""
+        return read(self.notes / "kept.json").get("serial") == self.serial
+
+    def starts(self) -> int | None:
+        """How many starts were counted; None once it was given up, or if that can't be told."""
+        counted = read(self.notes / "starts.json")
+        if counted.get("serial") != self.serial:
+            return None if not counted and (self.notes / "starts.json").exists() else 0
+        starts = counted.get("starts")
+        return starts if starts in range(MOST_STARTS + 1) and not counted.get("given_up") else None
+
+    def keep_count(self, starts: int, *, given_up: bool = False) -> None:
+        """Replace the note by one rename; a power cut leaves the old or the new one."""
+        self.notes.mkdir(mode=0o700, parents=True, exist_ok=True)
+        content = {"serial": self.serial, "starts": starts, "given_up": given_up}
+        flushed(self.notes / "starts.new", "w", json.dumps(content))
+        (self.notes / "starts.new").replace(self.notes / "starts.json")
+        folder = os.open(self.notes, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A small JSON object; whatever else is there counts as nothing."""
+    try:
+        with path.open("rb") as file:
+            found = json.loads(file.read(_MOST_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def flushed(path: Path, mode: str, text: str) -> None:
+    """Write a few words; they are on the disk when it returns."""
+    with path.open(mode, encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def choose(prefix: Path, notes: Path) -> tuple[str, Trial | None]:
+    """The slot to start now, and its trial; a start on probation has been counted on return."""
+    current = (prefix / "current").resolve()
+    if current.parent != prefix / "releases" or current.name not in ("a", "b"):
+        sys.exit(f"'{prefix}/current' leads to no release.\nRemedy: sudo bash deploy/install.sh")
+    said = read(prefix / "releases" / "probation.json")
+    trial = Trial(said.get("slot", ""), said.get("serial", 0), said.get("back_to", ""), notes)
+    other = {"a": "b", "b": "a"}[current.name]
+    if (trial.slot, trial.back_to) != (current.name, other) or trial.is_kept():
+        return current.name, None
+    starts = trial.starts()
+    if starts is None:
+        return other, None
+    try:
+        if starts < MOST_STARTS:
+            trial.keep_count(starts + 1)
+            return current.name, trial
+        trial.keep_count(starts, given_up=True)
+        detail = f"started {starts} times, it did not stay up"
+        say(f"Release {trial.serial} was given up: {detail}. The one before runs.")
+        line = {"at": int(time.time()), "serial": trial.serial, "given_up": detail}
+        flushed(notes / "history.jsonl", "a", json.dumps(line) + "\n")
+    except OSError as fault:
+        say(f"A start of the new release can't be counted ({fault.strerror}): the old one runs.")
+    return other, None
+
+
+def run(command: list[str], silence_s: float, trial: Trial | None) -> tuple[int, bool]:
+    """Run the agent; returns its end as Popen.returncode says it, and whether it was asked to."""
+    ours, libc = os.getpid(), ctypes.CDLL(None)
+
+    def alone() -> None:  # in the child, before the agent: it ends when this launcher is killed
+        libc.prctl(1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        if os.getppid() != ours:
+            os._exit(1)
+
+    beats, beat = os.pipe()
+    os.set_blocking(beats, False)
+    environment = os.environ | {BEAT_VARIABLE: str(beat)}
+    try:
+        child = subprocess.Popen(
+            command, env=environment, pass_fds=(beat,), process_group=0, preexec_fn=alone
+        )
+        os.close(beat)
+    except OSError as fault:
+        say(f"The agent can't be started: {fault.strerror}.")
+        return 1, False
+    was_asked, heard_at = False, time.monotonic()
+    while (code := child.poll()) is None:
+        got = signal.sigtimedwait({*_PASSED_ON, signal.SIGCHLD}, min(0.5, silence_s / 4))
+        if got is not None and got.si_signo != signal.SIGCHLD:
+            was_asked = was_asked or got.si_signo in _ENDING
+            child.send_signal(got.si_signo)
+        with suppress(BlockingIOError):
+            heard_at = time.monotonic() if os.read(beats, _MOST_BYTES) else heard_at
+        silent = time.monotonic() - heard_at > silence_s
+        if silent and not was_asked and trial is not None and not trial.is_kept():
+            say(f"The agent gave no sign of life for {silence_s:g} s and was ended.")
+            os.killpg(child.pid, signal.SIGKILL)  # not yet waited for, so the number is its own
+            child.wait()
+    os.close(beats)
+    return code, was_asked
+
+
+def supervise(prefix: Path, notes: Path, words: list[str], silence_s: float, pause_s: float) -> int:
+    """Start what is to run, again and again where it must be; returns how the last one ended."""
+    while True:
+        slot, trial = choose(prefix, notes)
+        command = [str(prefix / "releases" / slot / "bin" / "sottovoce"), *words]
+        code, was_asked = run(command, silence_s, trial)
+        if trial is not None and (was_asked or code == 0):  # this says nothing against it
+            with suppress(OSError):
+                trial.keep_count(max(0, (trial.starts() or 1) - 1))
+        if was_asked or (code != START_AGAIN and (not code or trial is None or trial.is_kept())):
+            return code
+        if (stopped := signal.sigtimedwait(_ENDING, pause_s)) is not None:
+            return -stopped.si_signo
+
+
+def say(sentence: str) -> None:
+    """Into the journal."""
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Supervise, then end as the agent ended: by its exit code or by its signal."""
+    parser = argparse.ArgumentParser(prog="launch.py", description=__doc__.partition("\n")[0])
+    parser.add_argument("--state", type=Path, required=True, help="the agent's state folder")
+    parser.add_argument("--silence-s", type=float, default=180, help="longest time without a beat")
+    parser.add_argument("--pause-s", type=float, default=2, help="between an end and a new start")
+    parser.add_argument("words", nargs=argparse.REMAINDER, help="what the agent is told")
+    said = parser.parse_args()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {*_PASSED_ON, signal.SIGCHLD})
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own would make an exception of it
+    prefix, notes = Path(__file__).resolve().parent, said.state / "updates" / "launch"
+    code = supervise(prefix, notes, said.words, said.silence_s, said.pause_s)
+    if code >= 0:
+        sys.exit(code)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {-code})
+    os.kill(os.getpid(), -code)
+
+
+if __name__ == "__main__":
+    main()
