@@ -6,7 +6,8 @@
         ├── DeviceError             the world: a sensor that is absent, busy or gone
         ├── StoreError              the world: a disk that is full, a store that is damaged
         │   └── DamagedRecord       the world: one record of it; the others can be read
-        └── KeyMismatch             the user's setting: a store made with another key
+        ├── KeyMismatch             the user's setting: a store made with another key
+        └── SlotError               the world: slots of updates that can't be used now
 
 Messages never carry sensed data: no samples, pixels, features, scores or answers.
 """
@@ -38,3 +39,7 @@ class DamagedRecord(StoreError):
 
 class KeyMismatch(AgentError):
     """The store was made with another key; nothing in it was changed."""
+
+
+class SlotError(AgentError):
+    """The slots of updates can't do this now: in use, on probation, nothing there, a bad disk."""
