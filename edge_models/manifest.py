@@ -33,7 +33,7 @@ NEEDED: Final = frozenset(
     }
 )
 
-_SAFE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+SAFE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 Runtime = Literal["onnx", "tflite"]
 Line = Annotated[str, Field(min_length=1, max_length=1_000)]
@@ -55,7 +55,7 @@ class FileEntry(_Frozen):
     @field_validator("name")
     @classmethod
     def _stays_in_the_folder(cls, name: str) -> str:
-        if not _SAFE_NAME.match(name) or name == MANIFEST_NAME:
+        if not SAFE_NAME.match(name) or name == MANIFEST_NAME:
             raise ValueError("a file of a bundle has a plain name and lies beside the manifest")
         return name
 

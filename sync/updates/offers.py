@@ -13,6 +13,7 @@ from typing import Annotated, Final
 from pydantic import Field, StrictInt
 
 from sync.envelope import Message
+from sync.messages import StudyName
 
 OFFER_FIELD: Final = "sottovoce"
 """The key of an `Offer` in a target's `custom` field."""
@@ -48,7 +49,7 @@ class Binding(Message):
     The time pushes the floor of a device's clock forward once the signature has been verified.
     """
 
-    study: Short
+    study: StudyName
     signed_at: Annotated[StrictInt, Field(ge=0, le=2**40)]
 
 

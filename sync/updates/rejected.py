@@ -6,7 +6,11 @@ sentence for the person, and the running slot stays as it is; the code says noth
 In the life of a bundle: every step between the repository and the slot may end here.
 """
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
+from typing import Final
 
 from sync.errors import SyncError
 
@@ -43,3 +47,27 @@ class UpdateRejected(SyncError):
     def __init__(self, reason: Reason, cause: str, remedy: str = "") -> None:
         super().__init__(cause, remedy or "What runs now stays as it is.")
         self.reason = reason
+
+
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextmanager
+def kept_on_disk(what: str) -> Iterator[None]:
+    """Turn what the file system says while `what` is written into why an update is not taken.
+
+    Raises:
+        UpdateRejected: NO_ROOM where the disk is full, INCOMPLETE where it fails in another way.
+    """
+    try:
+        yield
+    except OSError as fault:
+        if fault.errno in _FULL:
+            raise UpdateRejected(
+                Reason.NO_ROOM,
+                f"The disk is full: {what} has no room.",
+                "Free some space; it is tried again by itself.",
+            ) from fault
+        raise UpdateRejected(
+            Reason.INCOMPLETE, f"{what[0].upper()}{what[1:]} can't be kept ({fault.strerror})."
+        ) from fault
