@@ -60,7 +60,7 @@ ONE_PLACE = {
         "sync.secure_sum.masks",
     },
     # updates: the client on the device; on the engineer's side the room that writes metadata
-    "tuf": {"sync.updates.trust", "sync.publishing.metadata"},
+    "tuf": {"sync.updates.tuf_client", "sync.publishing.metadata"},
     "securesystemslib": {"sync.publishing.keys"},
     "urllib3": {"sync.updates.mirrors"},
     "zstandard": {"sync.updates.deltas"},
