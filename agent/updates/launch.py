@@ -14,8 +14,7 @@ the agent needs no right to its code, and can choose between the releases in PRE
 
 In the life of a release: installer → **started here** → kept by the agent, or given up here.
 
-PREFIX/current                      leads to PREFIX/releases/a or b
-PREFIX/releases/probation.json      {"slot": "b", "serial": 7, "back_to": "a"}, by the installer
+PREFIX/releases/                    as `slots` lays it out; only the installer writes there
 STATE/updates/launch/starts.json    {"serial": 7, "starts": 2, "given_up": false}, by this file
 STATE/updates/launch/kept.json      {"serial": 7}, by the agent once it has been healthy for long
 STATE/updates/launch/history.jsonl  a line for each release that was given up
@@ -44,11 +43,9 @@ _MOST_BYTES: Final = 4096
 
 
 class Trial(NamedTuple):
-    """A release on probation: its slot, its number, the slot to go back to, and its notes."""
+    """A release on probation: its number, and the folder of the notes about it."""
 
-    slot: str
     serial: int
-    back_to: str
     notes: Path
 
     def is_kept(self) -> bool:
@@ -94,25 +91,28 @@ def flushed(path: Path, mode: str, text: str) -> None:
 
 def choose(prefix: Path, notes: Path) -> tuple[str, Trial | None]:
     """The slot to start now, and its trial; a start on probation has been counted on return."""
-    current = (prefix / "current").resolve()
-    if current.parent != prefix / "releases" or current.name not in ("a", "b"):
-        sys.exit(f"'{prefix}/current' leads to no release.\nRemedy: sudo bash deploy/install.sh")
-    said = read(prefix / "releases" / "probation.json")
-    trial = Trial(said.get("slot", ""), said.get("serial", 0), said.get("back_to", ""), notes)
-    other = {"a": "b", "b": "a"}[current.name]
-    if (trial.slot, trial.back_to) != (current.name, other) or trial.is_kept():
-        return current.name, None
+    releases = prefix / "releases"
+    current = (releases / "current").resolve().name
+    other = {"a": "b", "b": "a"}.get(current, "")
+    serial = read(releases / f"{current}.label").get("serial")
+    way_back = all((releases / f"{other}.{mark}").exists() for mark in ("label", "committed"))
+    if type(serial) is not int:  # `current` leads to what was taken back, or nowhere
+        if way_back:
+            return other, None
+        sys.exit(f"There is no release in '{releases}'.\nRemedy: sudo bash deploy/install.sh")
+    trial = Trial(serial, notes)
+    if not way_back or (releases / f"{current}.committed").exists() or trial.is_kept():
+        return current, None
     starts = trial.starts()
     if starts is None:
         return other, None
     try:
         if starts < MOST_STARTS:
             trial.keep_count(starts + 1)
-            return current.name, trial
+            return current, trial
         trial.keep_count(starts, given_up=True)
-        detail = f"started {starts} times, it did not stay up"
-        say(f"Release {trial.serial} was given up: {detail}. The one before runs.")
-        line = {"at": int(time.time()), "serial": trial.serial, "given_up": detail}
+        say(f"Release {serial} did not stay up, {starts} times: the one before runs from now on.")
+        line = {"at": int(time.time()), "serial": serial, "given_up_after": starts}
         flushed(notes / "history.jsonl", "a", json.dumps(line) + "\n")
     except OSError as fault:
         say(f"A start of the new release can't be counted ({fault.strerror}): the old one runs.")
