@@ -14,10 +14,9 @@ the agent needs no right to its code, and can choose between the releases in PRE
 
 In the life of a release: installer → **started here** → kept by the agent, or given up here.
 
-PREFIX/releases/                    as `slots` lays it out; only the installer writes there
-STATE/updates/launch/starts.json    {"serial": 7, "starts": 2, "given_up": false}, by this file
-STATE/updates/launch/kept.json      {"serial": 7}, by the agent once it has been healthy for long
-STATE/updates/launch/history.jsonl  a line for each release that was given up
+PREFIX/releases/                  as `slots` lays it out; only the installer writes there
+STATE/updates/launch/starts.json  {"serial": 7, "starts": 2, "given_up": false}, by this file
+STATE/updates/launch/kept.json    {"serial": 7}, by the agent once it has been healthy for long
 """
 
 import argparse
@@ -33,6 +32,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 MOST_STARTS: Final = 3
+SETTLED_S: Final = 600.0
+"""Dying later than that counts only if the launcher has seen it: a power cut is nobody's fault."""
 START_AGAIN: Final = 75
 BEAT_VARIABLE: Final = "SOTTOVOCE_BEAT_FD"
 """The number of a pipe's end; until it is kept, the agent writes a byte there now and then."""
@@ -43,16 +44,17 @@ _MOST_BYTES: Final = 4096
 
 
 class Trial(NamedTuple):
-    """A release on probation: its number, and the folder of the notes about it."""
+    """A release on probation: its number, the folder of the notes about it, and its starts."""
 
     serial: int
     notes: Path
+    starts: int = 0
 
     def is_kept(self) -> bool:
         """Whether the agent has kept it."""
         return read(self.notes / "kept.json").get("serial") == self.serial
 
-    def starts(self) -> int | None:
+    def counted(self) -> int | None:
         """How many starts were counted; None once it was given up, or if that can't be told."""
         counted = read(self.notes / "starts.json")
         if counted.get("serial") != self.serial:
@@ -64,11 +66,19 @@ class Trial(NamedTuple):
         """Replace the note by one rename; a power cut leaves the old or the new one."""
         self.notes.mkdir(mode=0o700, parents=True, exist_ok=True)
         content = {"serial": self.serial, "starts": starts, "given_up": given_up}
-        flushed(self.notes / "starts.new", "w", json.dumps(content))
+        with (self.notes / "starts.new").open("w", encoding="utf-8") as file:
+            json.dump(content, file)
+            file.flush()
+            os.fsync(file.fileno())
         (self.notes / "starts.new").replace(self.notes / "starts.json")
         folder = os.open(self.notes, os.O_RDONLY)
         os.fsync(folder)
         os.close(folder)
+
+    def conclude(self, *, failed: bool) -> None:
+        """Take the counted start back unless it failed: what was asked for says nothing."""
+        with suppress(OSError):  # the greater count stays
+            self.keep_count(self.starts - (not failed))
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -79,14 +89,6 @@ def read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def flushed(path: Path, mode: str, text: str) -> None:
-    """Write a few words; they are on the disk when it returns."""
-    with path.open(mode, encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def choose(prefix: Path, notes: Path) -> tuple[str, Trial | None]:
@@ -103,17 +105,15 @@ def choose(prefix: Path, notes: Path) -> tuple[str, Trial | None]:
     trial = Trial(serial, notes)
     if not way_back or (releases / f"{current}.committed").exists() or trial.is_kept():
         return current, None
-    starts = trial.starts()
+    starts = trial.counted()
     if starts is None:
         return other, None
     try:
         if starts < MOST_STARTS:
             trial.keep_count(starts + 1)
-            return current, trial
+            return current, trial._replace(starts=starts + 1)
         trial.keep_count(starts, given_up=True)
         say(f"Release {serial} did not stay up, {starts} times: the one before runs from now on.")
-        line = {"at": int(time.time()), "serial": serial, "given_up_after": starts}
-        flushed(notes / "history.jsonl", "a", json.dumps(line) + "\n")
     except OSError as fault:
         say(f"A start of the new release can't be counted ({fault.strerror}): the old one runs.")
     return other, None
@@ -131,16 +131,15 @@ def run(command: list[str], silence_s: float, trial: Trial | None) -> tuple[int,
 
     beats, beat = os.pipe()
     os.set_blocking(beats, False)
-    environment = os.environ | {BEAT_VARIABLE: str(beat)}
+    os.environ[BEAT_VARIABLE] = str(beat)
     try:
-        child = subprocess.Popen(
-            command, env=environment, pass_fds=(beat,), process_group=0, preexec_fn=alone
-        )
+        child = subprocess.Popen(command, pass_fds=(beat,), process_group=0, preexec_fn=alone)
         os.close(beat)
     except OSError as fault:
         say(f"The agent can't be started: {fault.strerror}.")
         return 1, False
-    was_asked, heard_at = False, time.monotonic()
+    was_asked, is_settled = False, False
+    began_at = heard_at = time.monotonic()
     while (code := child.poll()) is None:
         got = signal.sigtimedwait({*_PASSED_ON, signal.SIGCHLD}, min(0.5, silence_s / 4))
         if got is not None and got.si_signo != signal.SIGCHLD:
@@ -153,6 +152,9 @@ def run(command: list[str], silence_s: float, trial: Trial | None) -> tuple[int,
             say(f"The agent gave no sign of life for {silence_s:g} s and was ended.")
             os.killpg(child.pid, signal.SIGKILL)  # not yet waited for, so the number is its own
             child.wait()
+        if trial is not None and not is_settled and time.monotonic() - began_at > SETTLED_S:
+            is_settled = True
+            trial.conclude(failed=False)  # who pulls the plug from now on breaks nothing
     os.close(beats)
     return code, was_asked
 
@@ -163,9 +165,8 @@ def supervise(prefix: Path, notes: Path, words: list[str], silence_s: float, pau
         slot, trial = choose(prefix, notes)
         command = [str(prefix / "releases" / slot / "bin" / "sottovoce"), *words]
         code, was_asked = run(command, silence_s, trial)
-        if trial is not None and (was_asked or code == 0):  # this says nothing against it
-            with suppress(OSError):
-                trial.keep_count(max(0, (trial.starts() or 1) - 1))
+        if trial is not None:
+            trial.conclude(failed=not was_asked and code != 0)
         if was_asked or (code != START_AGAIN and (not code or trial is None or trial.is_kept())):
             return code
         if (stopped := signal.sigtimedwait(_ENDING, pause_s)) is not None:
