@@ -40,7 +40,6 @@ BEAT_VARIABLE: Final = "SOTTOVOCE_BEAT_FD"
 
 _ENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 _PASSED_ON: Final = (*_ENDING, signal.SIGUSR1, signal.SIGUSR2)
-_MOST_BYTES: Final = 4096
 
 
 class Trial(NamedTuple):
@@ -84,8 +83,7 @@ class Trial(NamedTuple):
 def read(path: Path) -> dict[str, Any]:
     """A small JSON object; whatever else is there counts as nothing."""
     try:
-        with path.open("rb") as file:
-            found = json.loads(file.read(_MOST_BYTES))
+        found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -146,7 +144,7 @@ def run(command: list[str], silence_s: float, trial: Trial | None) -> tuple[int,
             was_asked = was_asked or got.si_signo in _ENDING
             child.send_signal(got.si_signo)
         with suppress(BlockingIOError):
-            heard_at = time.monotonic() if os.read(beats, _MOST_BYTES) else heard_at
+            heard_at = time.monotonic() if os.read(beats, 4096) else heard_at
         silent = time.monotonic() - heard_at > silence_s
         if silent and not was_asked and trial is not None and not trial.is_kept():
             say(f"The agent gave no sign of life for {silence_s:g} s and was ended.")
