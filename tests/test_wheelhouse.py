@@ -292,9 +292,16 @@ def test_installing_opens_no_connection_whatever_the_environment_offers(tmp_path
 # Tried.
 
 
+def answers(slot: Path, source: str) -> None:
+    """Give the release in a slot another self-test."""
+    (module,) = slot.glob("lib/*/site-packages/agent/updates/self_test.py")
+    shutil.rmtree(module.parent / "__pycache__")
+    (module.parent / "__pycache__").mkdir()
+    module.write_text(source)
+
+
 def test_a_release_that_runs_is_tried_and_says_what_it_found(installed: Path) -> None:
-    (module,) = installed.glob("lib/*/site-packages/agent/updates/self_test.py")
-    module.write_text(self_test_of("0.1.0"))
+    answers(installed, self_test_of("0.1.0"))
     found = try_release(installed, "0.1.0")
     assert found.golden
     assert found.says == "0.1.0"
@@ -321,8 +328,7 @@ def test_a_release_that_calls_itself_another_version_is_refused(installed: Path)
 def test_a_release_is_refused_for_what_it_does_or_says(
     installed: Path, first: str, answer: dict[str, object], reason: Reason, says: str
 ) -> None:
-    (module,) = installed.glob("lib/*/site-packages/agent/updates/self_test.py")
-    module.write_text(self_test_of("0.1.0", first, answer))
+    answers(installed, self_test_of("0.1.0", first, answer))
     limit_s = 3.0 if "sleep" in first else release_trial.LIMIT_S
     with refusal(reason) as caught:
         try_release(installed, "0.1.0", limit_s=limit_s)

@@ -32,13 +32,13 @@ def try_release(
             CONTRACT, it is another version, or can't share the store with the one that runs.
     """
     environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "ORT_DISABLE_TELEMETRY": "1"}
-    environment |= {"HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= {"HOME": "/nonexistent"}
     named = run_child([str(slot / "bin/sottovoce"), "--version"], limit_s, environment, owner=owner)
     if named.code != 0:
         raise UpdateRejected(Reason.INCOMPLETE, f"The new version does not start: {_why(named)}.")
     if named.said.strip() != f"sottovoce {says}":
         raise _other_version(says)
-    command = [str(slot / "bin/python"), "-I", "-m", "agent.updates.self_test"]
+    command = [str(slot / "bin/python"), "-I", "-B", "-m", "agent.updates.self_test"]
     tested = run_child(command, limit_s, environment, owner=owner)
     if tested.code != 0:
         raise UpdateRejected(
