@@ -3,7 +3,8 @@
 Rules it upholds: nothing is kept but what the study's certified coordinator signed; a head is
 taken for the bundle that it names and for no other, and never an older one; a lesson is kept for
 the round that its digest names, a few at a time. A head that was adopted scores from the next
-start on, as long as the bundle has the same name; the bundle itself is not changed.
+start or update on, as long as embeddings lie where it looks (`Bundle.space`, which is what heads
+and lessons call a bundle); the bundle itself is not changed.
 
 In the life of a federated round: study → line → **here** → `learner`, or the next start.
 """
@@ -19,7 +20,6 @@ from sync.federated.lesson import HeadForAll, Lesson, parse_said
 from sync.participation import Enrolled
 
 MOST_LESSONS: Final = 8
-_NEWEST: Final = "newest"
 _MOMENT_BYTES: Final = 8
 
 
@@ -40,15 +40,15 @@ def heed(
         if learns:
             _keep_lesson(store, said, now)
         return
-    if said.bundle != bundle.name or said.head.embedding_size != bundle.head.embedding_size:
+    if said.bundle != bundle.space or said.head.embedding_size != bundle.head.embedding_size:
         raise ProtocolError(
             f"The study gives a head for the bundle '{said.bundle}', and this device has "
-            f"'{bundle.name}'.",
+            f"'{bundle.space}'.",
             "The head at hand stays; install the bundle that the study uses.",
         )
-    known = _newest(store)
+    known = _newest(store, bundle)
     if known is None or known.study != said.study or said.number > known.number:
-        store.shelf.put(Kept.HEAD, _NEWEST, encoded(said))
+        store.shelf.put(Kept.HEAD, bundle.space, encoded(said))
     elif said != known:
         raise ProtocolError(
             f"Somebody gives this device head number {said.number}, and it has number "
@@ -63,8 +63,8 @@ def adopted_head(store: Store, *, study: str, bundle: Bundle) -> HeadForAll | No
     Raises:
         StoreError: the store can't be read.
     """
-    known = _newest(store)
-    if known is None or (known.study, known.bundle) != (study, bundle.name):
+    known = _newest(store, bundle)
+    if known is None or (known.study, known.bundle) != (study, bundle.space):
         return None
     return known if known.head.embedding_size == bundle.head.embedding_size else None
 
@@ -79,8 +79,9 @@ def lesson_of(store: Store, digest: str) -> Lesson | None:
     return None if kept is None else decoded(kept[_MOMENT_BYTES:], Lesson)
 
 
-def _newest(store: Store) -> HeadForAll | None:
-    kept = store.shelf.get(Kept.HEAD, _NEWEST)
+def _newest(store: Store, bundle: Bundle) -> HeadForAll | None:
+    """Each bundle's own: when an update is taken back, the head of before is there."""
+    kept = store.shelf.get(Kept.HEAD, bundle.space)
     return None if kept is None else decoded(kept, HeadForAll)
 
 

@@ -28,7 +28,8 @@ from sync.policy import Purpose
 
 Floats = npt.NDArray[np.float32]
 
-_WINDOW: Final = 1
+_WINDOW: Final = 2
+_WINDOW_UNNUMBERED: Final = 1  # of before there were updates
 _GAP: Final = 1
 _CHECK_IN: Final = 1
 _SPEND: Final = 2
@@ -104,6 +105,8 @@ def encode_window(record: WindowRecord) -> bytes:
             _text(abstained.value if abstained else ""),
             struct.pack("<ddd", scores.sadness, scores.fear, scores.distress) if scores else b"",
             _text(record.bundle),
+            struct.pack("<I", record.serial),
+            _text(record.space),
         )
     )  # fmt: skip
 
@@ -114,7 +117,8 @@ def decode_window(raw: bytes) -> WindowRecord:
     Raises:
         DamagedRecord: the bytes hold none.
     """
-    rest = _Rest(raw, _WINDOW)
+    numbered = raw[:1] != struct.pack("<B", _WINDOW_UNNUMBERED)
+    rest = _Rest(raw, _WINDOW if numbered else _WINDOW_UNNUMBERED)
     try:
         started_at = rest.moment()
         duration_s, speech_s, face_s = rest.unpack("<ddd")
@@ -127,9 +131,12 @@ def decode_window(raw: bytes) -> WindowRecord:
             assessment = Assessment(None, _choice(Abstention, reason))
         else:
             assessment = Assessment(Scores(*rest.unpack("<ddd")), None)
+        bundle, serial, space = rest.text(), 0, ""
+        if numbered:
+            serial, space = int.from_bytes(rest.take(4), "little"), rest.text()
         record = WindowRecord(
             started_at, duration_s, speech_s, face_s, _ALONE[alone],
-            summary, facial, embedding, assessment, rest.text(),
+            summary, facial, embedding, assessment, bundle, serial, space,
         )  # fmt: skip
     except ContractError:  # a score that is no probability
         _unreadable()

@@ -128,6 +128,12 @@ class Courier:
         )
         self._carrier = _ByLine(self._held.enter_context(line))
 
+    def adopt(self, home: Home) -> None:
+        """From the next look on, report and answer by this home's policy and bundle."""
+        if self._hearing is not None:
+            self._hearing.adopt(home)
+        self._home = home
+
     def _note(self, fault: Explained) -> None:
         self._trouble = fault
 
@@ -137,13 +143,13 @@ class Courier:
         Raises:
             StoreError: the store can't be read or written; nothing was lost.
         """
-        with self._one_at_a_time, self._home.open_store() as store:
+        with self._one_at_a_time, (home := self._home).open_store() as store:
             prepared = Prepared((), None, 0)
-            if not self._home.sums:
+            if not home.sums:
                 prepared = prepare_reports(
                     store,
-                    self._home.study,
-                    self._home.seal,
+                    home.study,
+                    home.seal,
                     now=self._clock(),
                     randbelow=secrets.randbelow,
                     random_bytes=secrets.token_bytes,
@@ -153,7 +159,7 @@ class Courier:
                 waiting = tuple(outgoing.period for outgoing in store.outbox())
                 sending = Sending((), 0, waiting, None)
             else:
-                sending = send_outbox(store, self._carrier, self._home.seal, self._clock())
+                sending = send_outbox(store, self._carrier, home.seal, self._clock())
                 self._tell_standing(store, sending)
         self._trouble = prepared.refused or sending.why
         return prepared, sending

@@ -36,6 +36,8 @@ STORE_FILE: Final = "store.db"
 """What the key opens; it lies beside the key."""
 IDENTITY_FOLDER: Final = "identity"
 """Where what enrolment gave lies, beside the store; absent on a device that is no member."""
+UPDATES_FOLDER: Final = "updates"
+"""Where updates of bundles lie: signed metadata, slots, and what became of them. Nothing sensed."""
 CREDENTIAL: Final = "sottovoce.key"
 
 RandomBytes = Callable[[int], bytes]

@@ -1,7 +1,8 @@
 """A person's sessions out of the store: the windows around each check-in, and what it said.
 
-Rules it upholds: only windows of the bundle whose head is trained, and only those that were scored
-(so the person's own, alone or with nobody looking); nothing is written, nothing leaves from here.
+Rules it upholds: only windows whose embeddings lie where the trained head looks (`Bundle.space`),
+and only those that were scored (so the person's own, alone or with nobody looking); nothing is
+written, nothing leaves from here.
 
 In the life of a federated round: store → **labelled** → `sync.federated.update`.
 """
@@ -16,7 +17,7 @@ from sync.federated.sessions import AROUND, MOST_SESSIONS, Sessions, labels
 def sessions_in(
     store: Store,
     *,
-    bundle: str,
+    space: str,
     embedding_size: int,
     now: datetime,
     back: timedelta,
@@ -40,7 +41,7 @@ def sessions_in(
         rows = [
             window.embedding
             for window in around
-            if window.bundle == bundle and window.assessment.scores and window.embedding is not None
+            if window.space == space and window.assessment.scores and window.embedding is not None
         ]
         stretches.append((rows, labels(check_in.phq8_sum, check_in.gad7_sum)))
     return Sessions.of(stretches, embedding_size)

@@ -54,7 +54,7 @@ def own_sessions(store: Store, bundle: Bundle, now: datetime) -> Sessions:
     damaged: list[DamagedRecord] = []
     return sessions_in(
         store,
-        bundle=bundle.name,
+        space=bundle.space,
         embedding_size=bundle.head.embedding_size,
         now=now,
         back=LOOKS_BACK,

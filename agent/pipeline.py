@@ -12,10 +12,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from agent.capture.frames import Gap, TurnedOff
-from agent.records import GapRecord, WindowRecord
-from agent.screening import Heard, Judged, Screener
-from edge_models.assessment import Abstention, Assessment
-from edge_models.baseline import Baseline
+from agent.records import GapRecord, OwnBaseline, WindowRecord
+from agent.screening import Screened
 from edge_models.facial import FaceObservation, FacialSummary, summarise
 from edge_models.raw import SAMPLE_RATE_HZ, RawAudio
 from edge_models.windows import AudioWindow, WindowCutter
@@ -46,7 +44,7 @@ class FaceTrack(Protocol):
 class Memory(Protocol):
     """Where records go: the encrypted store."""
 
-    def add_window(self, record: WindowRecord, baseline: bytes | None = None) -> None:
+    def add_window(self, record: WindowRecord, baseline: OwnBaseline | None = None) -> None:
         """Keep a window, and the baseline that now includes it."""
         ...
 
@@ -55,11 +53,18 @@ class Memory(Protocol):
         ...
 
 
+class Screens(Protocol):
+    """Who screens; it may turn into another between two windows."""
+
+    def screen(self, window: AudioWindow | None, *, alone: bool | None) -> Screened:
+        """Screen a window and overwrite its sound; None: nothing was heard, only seen."""
+        ...
+
+
 def screen_stream(
     stream: Iterable[RawAudio | Gap | TurnedOff],
     *,
-    screener: Screener,
-    baseline: Baseline,
+    ear: Screens,
     faces: FaceTrack | None,
     memory: Memory,
     started_at: datetime,
@@ -68,7 +73,7 @@ def screen_stream(
 
     `started_at` (UTC) is the moment of the stream's first sample.
     """
-    keeper = _Keeper(screener, baseline, faces, memory, started_at)
+    keeper = _Keeper(ear, faces, memory, started_at)
     cutter = WindowCutter()
     try:
         for item in stream:
@@ -89,18 +94,16 @@ def screen_stream(
 
 
 class _Keeper:
-    """Turns windows and gaps into stored records, carrying the baseline along."""
+    """Turns windows and gaps into stored records."""
 
     def __init__(
         self,
-        screener: Screener,
-        baseline: Baseline,
+        ear: Screens,
         faces: FaceTrack | None,
         memory: Memory,
         started_at: datetime,
     ) -> None:
-        self._screener = screener
-        self._baseline = baseline
+        self._ear = ear
         self._faces = faces
         self._memory = memory
         self._started_at = started_at
@@ -123,28 +126,28 @@ class _Keeper:
             window.wipe()
             if face.values is None:
                 return  # nothing was heard and nothing seen: the gap says it all
-            heard, judged = None, Judged(None, None, Assessment(None, Abstention.NOT_HEARD))
+            screened = self._ear.screen(None, alone=face.alone)
         else:
-            heard = self._screener.hear(window)
-            judged, self._baseline = self._screener.judge(heard, self._baseline, alone=face.alone)
-        record = self._record(window, heard, judged, face)
-        self._memory.add_window(record, self._baseline.to_bytes())
+            screened = self._ear.screen(window, alone=face.alone)
+        record = self._record(window, screened, face)
+        self._memory.add_window(record, screened.baseline)
         yield record
 
-    def _record(
-        self, window: AudioWindow, heard: Heard | None, judged: Judged, face: FacialSummary
-    ) -> WindowRecord:
+    def _record(self, window: AudioWindow, screened: Screened, face: FacialSummary) -> WindowRecord:
+        judged = screened.judged
         return WindowRecord(
             started_at=self._at(window.start_s),
             duration_s=window.end_s - window.start_s,
-            speech_s=heard.speech_s if heard else 0.0,
+            speech_s=screened.speech_s,
             face_s=face.face_s,
             alone=face.alone,
             summary=judged.summary,
             facial=face.values,
             embedding=judged.embedding,
             assessment=judged.assessment,
-            bundle=self._screener.bundle.name,
+            bundle=screened.bundle,
+            serial=screened.serial,
+            space=screened.space,
         )
 
     def _at(self, stream_s: float) -> datetime:

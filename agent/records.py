@@ -3,7 +3,7 @@
 These are the values that `store` encrypts, `tally` counts and the person's page shows.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -30,7 +30,9 @@ class WindowRecord:
 
     `alone` is None when no camera looked. `summary` float32 (88,), `facial` float32 (F,) and
     `embedding` float32 (E,) are None when the window was not described. `speech_s` and
-    `face_s` count seconds in which speech was heard and a face was seen.
+    `face_s` count seconds in which speech was heard and a face was seen. `bundle` and `serial` say
+    what screened it (serial 0: what the installation came with), `space` where its embedding lies
+    (`edge_models.bundle.Bundle.space`; empty in records that are older than that).
     """
 
     started_at: datetime
@@ -43,9 +45,19 @@ class WindowRecord:
     embedding: npt.NDArray[np.float32] | None
     assessment: Assessment
     bundle: str
+    serial: int = 0
+    space: str = ""
 
     def __post_init__(self) -> None:
         _must_be_utc(self.started_at)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnBaseline:
+    """A person's baseline as bytes, and by whose measure it is (`Bundle.hearing`)."""
+
+    hearing: str
+    content: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

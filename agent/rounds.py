@@ -19,11 +19,13 @@ from agent.adopted import heed, lesson_of
 from agent.errors import DamagedRecord
 from agent.home import Home
 from agent.learner import ByPurpose, own_sessions
+from agent.membership import Membership
 from agent.reporter import LONGEST_GAP, Study, periods_due
 from agent.shelf import Kind as Kept
 from agent.store import Store
 from agent.tally import counts_of
 from edge_models.errors import Explained
+from edge_models.frame import Frame
 from sync.budget import Ledger
 from sync.errors import LedgerRefused, ProtocolError
 from sync.federated.pupil import Pupil
@@ -121,13 +123,7 @@ class Hearing:
         if home.membership is None:
             raise ProtocolError("Only a device that is enrolled takes part in rounds.")
         self._home = home
-        self._enrolled = Enrolled(
-            home.membership.study,
-            home.membership.identity,
-            home.membership.authority,
-            home.study.policy,
-            policy_digest(home.bundle.policy),
-        )
+        self._enrolled = _enrolled(home, home.membership)
         self._clock = clock
         self._on_kept = on_kept
         self._lock = threading.Lock()
@@ -135,7 +131,7 @@ class Hearing:
         self.finish_current = finish_current
         self._trouble: tuple[Explained, datetime] | None = None
         self._learns = home.settings.learning.take_part
-        self._frame = home.bundle.frame.along(home.bundle.head) if self._learns else None
+        self._frame = _frame(home)
         damaged: list[DamagedRecord] = []  # a lost frame is one that never came
         with home.open_store() as store:
             self._acquaintances = Acquaintances(
@@ -145,6 +141,18 @@ class Hearing:
             )
             for _, frame in store.shelf.all(Kept.FRAME, damaged.append):
                 self._inbox.receive(_COORDINATOR, frame, self._seconds())
+
+    def adopt(self, home: Home) -> None:
+        """From now on, answer by this home's policy and bundle.
+
+        A round that was joined under another policy is left before anything is charged for it.
+        """
+        if home.membership is None:
+            raise ProtocolError("Only a device that is enrolled takes part in rounds.")
+        with self._lock:
+            self._home = home
+            self._enrolled = _enrolled(home, home.membership)
+            self._frame = _frame(home)
 
     @property
     def trouble(self) -> Explained | None:
@@ -247,7 +255,7 @@ class Hearing:
             return None
         return Pupil(
             self._enrolled.policy,
-            self._home.bundle.name,
+            self._home.bundle.space,
             self._frame,
             lambda digest: lesson_of(store, digest),
             lambda: own_sessions(store, self._home.bundle, now),
@@ -255,6 +263,22 @@ class Hearing:
 
     def _seconds(self) -> int:
         return int(self._clock().timestamp())
+
+
+def _enrolled(home: Home, membership: Membership) -> Enrolled:
+    return Enrolled(
+        membership.study,
+        membership.identity,
+        membership.authority,
+        home.study.policy,
+        policy_digest(home.bundle.policy),
+    )
+
+
+def _frame(home: Home) -> Frame | None:
+    """Where heads are trained here; None unless the person has consented."""
+    learns = home.settings.learning.take_part
+    return home.bundle.frame.along(home.bundle.head) if learns else None
 
 
 def _frame_name(payload: bytes) -> str:

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from agent.account import Account
-from agent.answers import Live, enrolment_of
+from agent.answers import Enrolment, Live, enrolment_of
 from agent.capture.sensing import Indicator
 from agent.cold_code import let_cold_code_go
 from agent.config import Settings, settings_said
@@ -29,14 +29,12 @@ from agent.hardening import harden
 from agent.home import Home, open_home
 from agent.pipeline import screen_stream
 from agent.records import GapRecord, WindowRecord
-from agent.screening import Screener
 from agent.service import ParticipantPage
 from agent.sources import Chosen, choose, open_sources
 from agent.store import Store
 from agent.summing import Totals
 from agent.tally import tally_of
-from edge_models.baseline import Baseline
-from edge_models.bundle import Bundle
+from agent.updates.live import LiveEar
 from sync.periods import period_end, period_of, period_start
 from sync.stopping import stopped_by_signals
 
@@ -79,11 +77,14 @@ def run(arguments: argparse.Namespace) -> int:
         stop = stack.enter_context(stopped_by_signals())
         store = stack.enter_context(home.open_store())
         indicator = Indicator()
-        courier = stack.enter_context(Courier(home))
+        ear = stack.enter_context(LiveEar(home, store, clock=_utc_now, say=_say))
+        courier = stack.enter_context(Courier(ear.home))
+        ear.tell(courier.adopt)
         if not arguments.no_page:
-            page = stack.enter_context(_page(home, indicator, courier))
-            print(f"Your page: {page.address} (this machine only)", flush=True)
-        for record in _records(home, store, chosen, indicator, stop):
+            page = stack.enter_context(_page(ear.home, indicator, courier))
+            ear.tell(lambda home: page.adopt(home.study, _enrolment(home)))
+            _say(f"Your page: {page.address} (this machine only)")
+        for record in _records(ear, store, chosen, indicator, stop):
             totals.add(record)
             if isinstance(record, WindowRecord) and totals.windows == 1:
                 let_cold_code_go()
@@ -96,35 +97,37 @@ def run(arguments: argparse.Namespace) -> int:
         if courier.trouble is not None:
             print(f"Waiting: {courier.trouble}", file=sys.stderr)
         if arguments.account is not None:
-            _account(home, store, totals).write(arguments.account)
+            _account(ear.home, store, totals).write(arguments.account)
     return 0
 
 
 def _records(
-    home: Home, store: Store, chosen: Chosen, indicator: Indicator, stop: threading.Event
+    ear: LiveEar, store: Store, chosen: Chosen, indicator: Indicator, stop: threading.Event
 ) -> Iterator[WindowRecord | GapRecord]:
-    screener = Screener(home.bundle, home.head)
-    baseline = _baseline(store, home.bundle)
     with open_sources(chosen, indicator=indicator, stop=stop) as (stream, faces):
-        now = datetime.now(UTC)
+        now = _utc_now()
         # Recordings end now; the running week is theirs, even on a Monday morning.
         monday = period_start(period_of(now))
         started_at = max(now - timedelta(seconds=chosen.recorded_s), min(monday, now))
         yield from screen_stream(
             stream,
-            screener=screener,
-            baseline=baseline,
+            ear=ear,
             faces=faces,
             memory=store,
             started_at=started_at,
         )
 
 
-def _baseline(store: Store, bundle: Bundle) -> Baseline:
-    kept = store.baseline(bundle.name)
-    if kept is None:
-        return Baseline.empty(bundle.population)
-    return Baseline.from_bytes(kept, bundle.population)
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _say(sentence: str) -> None:
+    print(sentence, flush=True)
+
+
+def _enrolment(home: Home) -> Enrolment | None:
+    return enrolment_of(home.membership, home.study)
 
 
 def _page(home: Home, indicator: Indicator, courier: Courier) -> ParticipantPage:
@@ -141,9 +144,9 @@ def _page(home: Home, indicator: Indicator, courier: Courier) -> ParticipantPage
         home.study,
         home.seal,
         live=live,
-        clock=lambda: datetime.now(UTC),
+        clock=_utc_now,
         port=home.settings.page.port,
-        enrolment=enrolment_of(home.membership, home.study),
+        enrolment=_enrolment(home),
     )
 
 

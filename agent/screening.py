@@ -14,8 +14,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from agent.records import OwnBaseline
 from edge_models.acoustic import AcousticFrontEnd
-from edge_models.assessment import Assessment
+from edge_models.assessment import Abstention, Assessment
 from edge_models.baseline import Baseline
 from edge_models.bundle import Bundle
 from edge_models.classifier import Classifier
@@ -100,3 +101,46 @@ class Screener:
         # Somebody else's voice may be in it: such a window says nothing of the person's own.
         kept = baseline if alone is False else baseline.including(summary)
         return Judged(summary, embedding, answer), kept
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Screened:
+    """What came of a window: seconds of speech, the answer, who gave it, the baseline after it."""
+
+    speech_s: float
+    judged: Judged
+    bundle: str
+    serial: int
+    space: str
+    baseline: OwnBaseline
+
+
+class Ear:
+    """A screener with the person's own baseline by its measure: window in, answer out.
+
+    `serial` is the bundle's, 0 for what the installation came with.
+    """
+
+    def __init__(self, screener: Screener, baseline: Baseline, serial: int = 0) -> None:
+        self._screener = screener
+        self._serial = serial
+        self.baseline = baseline
+
+    @property
+    def bundle(self) -> Bundle:
+        """What it screens with."""
+        return self._screener.bundle
+
+    def screen(self, window: AudioWindow | None, *, alone: bool | None) -> Screened:
+        """Screen a window and overwrite its sound; None: nothing was heard, only seen.
+
+        The baseline moves on only when all of it went well.
+        """
+        bundle = self._screener.bundle
+        speech_s, judged = 0.0, Judged(None, None, Assessment(None, Abstention.NOT_HEARD))
+        if window is not None:
+            heard = self._screener.hear(window)
+            judged, after = self._screener.judge(heard, self.baseline, alone=alone)
+            self.baseline, speech_s = after, heard.speech_s
+        kept = OwnBaseline(bundle.hearing, self.baseline.to_bytes())
+        return Screened(speech_s, judged, bundle.name, self._serial, bundle.space, kept)

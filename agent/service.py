@@ -113,6 +113,10 @@ class ParticipantPage:
         """The port that it is served on."""
         return int(self._server.server_address[1])
 
+    def adopt(self, study: Study, enrolment: Enrolment | None) -> None:
+        """Show another policy and other bands from the next look on: an update has come."""
+        self._study, self._enrolment = study, enrolment
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self

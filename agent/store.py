@@ -37,7 +37,7 @@ from agent.codec import (
 )
 from agent.errors import DamagedRecord, KeyMismatch, StoreError
 from agent.keys import Purpose, sub_key
-from agent.records import CheckIn, GapRecord, WindowRecord
+from agent.records import CheckIn, GapRecord, OwnBaseline, WindowRecord
 from agent.rows import Rows, Table
 from agent.sealed import Sealed, named
 from agent.shelf import Kind, Shelf
@@ -117,8 +117,11 @@ class Store:
             "Put it back from a backup, or move it away to start anew.",
         )
 
-    def add_window(self, record: WindowRecord, baseline: bytes | None = None) -> None:
+    def add_window(self, record: WindowRecord, baseline: OwnBaseline | None = None) -> None:
         """Keep a window, and the baseline that now includes it, in one transaction.
+
+        The baseline by the measure before this one is kept beside it, for when an update is taken
+        back.
 
         Raises:
             StoreError: it could not be kept; what was recorded before is safe.
@@ -126,7 +129,14 @@ class Store:
         with self._rows.transaction():
             self._sealed.add("windows", self._day(record.started_at), encode_window(record))
             if baseline is not None:
-                self._sealed.set_single("baseline", encode_single(record.bundle, baseline))
+                self._keep_baseline(baseline)
+
+    def _keep_baseline(self, baseline: OwnBaseline) -> None:
+        former = self._sealed.single("baseline")
+        if former is not None and decode_single(former)[0] != baseline.hearing:
+            self._sealed.set_single("former baseline", former)
+        kept = encode_single(baseline.hearing, baseline.content)
+        self._sealed.set_single("baseline", kept)
 
     def add_gap(self, record: GapRecord) -> None:
         """Keep a gap; raises as `add_window`."""
@@ -177,17 +187,19 @@ class Store:
         number = (day - _FIRST_DAY).days + self._shift
         return self._rows.last("windows", number), self._rows.last("gaps", number)
 
-    def baseline(self, bundle: str) -> bytes | None:
-        """The person's baseline under this bundle; None when there is none yet.
+    def baseline(self, hearing: str) -> bytes | None:
+        """The person's baseline by this measure (`Bundle.hearing`); None when there is none yet.
 
         Raises:
             StoreError: it is damaged.
         """
-        content = self._sealed.single("baseline")
-        if content is None:
-            return None
-        of_bundle, baseline = decode_single(content)
-        return baseline if of_bundle == bundle else None
+        for name in ("baseline", "former baseline"):
+            content = self._sealed.single(name)
+            if content is not None:
+                of_hearing, baseline = decode_single(content)
+                if of_hearing == hearing:
+                    return baseline
+        return None
 
     def forget_before(self, moment: datetime) -> int:
         """Overwrite windows, gaps and answers of the days before this one; returns how many.

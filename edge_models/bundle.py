@@ -23,8 +23,11 @@ from edge_models.golden import Agreement, parse_golden
 from edge_models.golden_sound import golden_summary
 from edge_models.head import Head, parse_head
 from edge_models.manifest import (
+    BODY,
+    FRONT_END,
     LARGEST_MANIFEST_BYTES,
     MANIFEST_NAME,
+    POPULATION,
     FileEntry,
     Manifest,
     Runtime,
@@ -53,6 +56,28 @@ class Bundle:
     def name(self) -> str:
         """What records and reports call it, such as `affect-1`."""
         return self.manifest.name
+
+    @property
+    def hearing(self) -> str:
+        """Whose measure a person's baseline is: front end and population, 16 hexadecimal digits.
+
+        Bundles that hear alike share a person's baseline, whatever they are called.
+        """
+        return self.manifest.digest_of(*FRONT_END, POPULATION)
+
+    @property
+    def space(self) -> str:
+        """Where embeddings lie, such as `affect-1-0123456789abcdef`: what a head is for.
+
+        Two bundles of one name with other front ends, populations or bodies have different ones, so
+        that no head is trained, voted on or used for embeddings that mean something else.
+        """
+        return f"{self.name}-{self.manifest.digest_of(*FRONT_END, POPULATION, *BODY)}"
+
+    @property
+    def consent(self) -> str:
+        """What a person agrees to, Markdown."""
+        return self._files["consent.md"].decode("utf-8", "replace")
 
     @property
     def thresholds(self) -> Thresholds:

@@ -6,6 +6,7 @@ an unknown key, a name that could leave the folder, or a bundle larger than allo
 Place in the life of a bundle: folder → **manifest** → verified files → graphs.
 """
 
+import hashlib
 import re
 from typing import Annotated, Final, Literal
 
@@ -18,6 +19,11 @@ LARGEST_BUNDLE_BYTES: Final = 4 * 1024 * 1024
 LARGEST_MANIFEST_BYTES: Final = 64 * 1024
 
 GRAPHS: Final = ("gate", "descriptors", "functionals", "body")
+FRONT_END: Final = ("gate.onnx", "descriptors.onnx", "functionals.onnx")
+"""What turns sound into functionals."""
+BODY: Final = ("body.onnx", "body.tflite")
+POPULATION: Final = "population.json"
+"""What they are measured by."""
 NEEDED: Final = frozenset(
     {
         "gate.onnx",
@@ -30,6 +36,7 @@ NEEDED: Final = frozenset(
         "policy.json",
         "golden.json",
         "CARD.md",
+        "consent.md",
     }
 )
 
@@ -38,6 +45,7 @@ SAFE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 Runtime = Literal["onnx", "tflite"]
 Line = Annotated[str, Field(min_length=1, max_length=1_000)]
 Seconds = Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)]
+ConsentVersion = Annotated[int, Field(ge=1, le=9_999)]
 Probability = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 
 
@@ -89,7 +97,10 @@ class Thresholds(_Frozen):
 
 
 class Manifest(_Frozen):
-    """What `manifest.json` says; the files are every file of the bundle but this one."""
+    """What `manifest.json` says; the files are every file of the bundle but this one.
+
+    `consent_version` rises whenever the meaning of `consent.md` changes: what a person agreed to.
+    """
 
     format: Literal[1]
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
@@ -98,6 +109,7 @@ class Manifest(_Frozen):
     licence: Line
     notice: Line
     made_with: tuple[Line, ...] = Field(max_length=32)
+    consent_version: ConsentVersion
     runtimes: Runtimes
     thresholds: Thresholds
     files: tuple[FileEntry, ...] = Field(max_length=32)
@@ -123,6 +135,15 @@ class Manifest(_Frozen):
             if entry.name == name:
                 return entry
         raise BundleError(f"The bundle has no file '{name}'.", "Install the bundle again.")
+
+    def digest_of(self, *names: str) -> str:
+        """Sixteen hexadecimal digits over the hashes of these files, in this order.
+
+        Raises:
+            BundleError: the manifest lists no such file.
+        """
+        hashes = "\n".join(self.file(name).sha256 for name in names)
+        return hashlib.sha256(hashes.encode()).hexdigest()[:16]
 
     def to_bytes(self) -> bytes:
         """The manifest as it lies in the folder: UTF-8 JSON."""

@@ -267,6 +267,8 @@ class Participation:
     def _contribute(self, part: Part, ready: Ready) -> Part:
         terms = ready.seat.terms
         try:
+            # An update may have brought another policy since this device joined.
+            terms_match(self.enrolled.policy, self.enrolled.policy_digest, terms)
             masked, released, charged = release_masked(
                 self.contributor.numbers(terms),
                 ready,

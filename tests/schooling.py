@@ -87,7 +87,18 @@ def fill(store: Store, number: int, monday: datetime) -> None:
     for day in range(7):
         at = monday + timedelta(days=day, hours=9)
         window = WindowRecord(
-            at, 10.0, 6.0, 0.0, None, summary, None, embedding, assessment, "affect-1"
+            at,
+            10.0,
+            6.0,
+            0.0,
+            None,
+            summary,
+            None,
+            embedding,
+            assessment,
+            "affect-1",
+            0,
+            shipped_bundle().space,
         )
         store.add_window(window)
     low = 2 if is_low(number) else 0
@@ -103,7 +114,7 @@ def lesson(**changes: object) -> Lesson:
     """A lesson of a first round."""
     bundle = shipped_bundle()
     fields: dict[str, object] = {
-        "version": 1, "study": "north", "purpose": "head", "bundle": bundle.name, "course": 1,
+        "version": 1, "study": "north", "purpose": "head", "bundle": bundle.space, "course": 1,
         "place": 1, "current": tuple(map(float, frame().point(bundle.head))), "candidate": (),
         "clip": 1.0, "steps": 1, "rate": 1.0, "shares": (0.108, 0.091, 0.15),
     }  # fmt: skip
@@ -143,7 +154,7 @@ class Class:
     def pupil(self, number: int, *, flipped: bool = False) -> Pupil:
         """An honest person, or one whose labels are turned around."""
         return Pupil(
-            POLICY, "affect-1", frame(), lambda digest: self.learning.lesson(digest),
+            POLICY, shipped_bundle().space, frame(), lambda digest: self.learning.lesson(digest),
             lambda: sessions_of(number, flipped=flipped),
         )  # fmt: skip
 

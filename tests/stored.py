@@ -40,7 +40,18 @@ def scored(
     scores = Scores(sadness, fear, max(sadness, fear))
     assessment = Assessment(scores, None)
     return WindowRecord(
-        started_at, 10.0, speech_s, 8.0, True, summary, facial, embedding, assessment, "affect-1"
+        started_at,
+        10.0,
+        speech_s,
+        8.0,
+        True,
+        summary,
+        facial,
+        embedding,
+        assessment,
+        "affect-1",
+        7,
+        "affect-1-0123456789abcdef",
     )
 
 

@@ -65,7 +65,7 @@ def say(to: Hearing, parcel: Parcel) -> None:
         to.receive("any", frame_)
 
 
-def head(number: int, slope: float = 1.0, bundle: str = "affect-1") -> HeadForAll:
+def head(number: int, slope: float = 1.0, bundle: str = SHIPPED.space) -> HeadForAll:
     own = SHIPPED.head.model_copy(update={"slopes": (slope, 1.0, 1.0)})
     return HeadForAll(version=1, study="north", bundle=bundle, number=number, head=own)
 

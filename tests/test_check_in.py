@@ -172,11 +172,11 @@ def test_sessions_are_the_windows_around_a_check_in(tmp_path: Path) -> None:
         store.add_check_in(_check_in(2))
         now = NOW + MONTH
         asking = {"embedding_size": 24, "now": now, "back": 2 * MONTH}
-        told = sessions_in(store, bundle="affect-1", **asking)  # type: ignore[arg-type]
+        told = sessions_in(store, space="affect-1-0123456789abcdef", **asking)  # type: ignore[arg-type]
         assert told.truth.tolist() == [[True, True, True]]
         mean = np.mean([scored(moment).embedding for moment in near], axis=0)
         assert np.allclose(told.means[0], mean)
-        other = sessions_in(store, bundle="affect-2", **asking)  # type: ignore[arg-type]
+        other = sessions_in(store, space="affect-1-fedcba9876543210", **asking)  # type: ignore[arg-type]
         assert len(other) == 0
 
 

@@ -137,7 +137,7 @@ def test_a_rho_that_costs_nothing_or_endless_work_is_refused(rho: str) -> None:
 
 
 def test_a_form_of_a_newer_version_is_refused_with_a_remedy() -> None:
-    raw = b"\x02" + encode_window(scored(NOW))[1:]
+    raw = b"\x03" + encode_window(scored(NOW))[1:]
     with pytest.raises(DamagedRecord, match="newer"):
         decode_window(raw)
 

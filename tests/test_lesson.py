@@ -36,7 +36,8 @@ from tests.schooling import DIGEST, NOW, POLICY, frame, lesson, sessions_of
 AUTHORITY, KEY, OTHER = bytes(range(32)), bytes(range(1, 33)), bytes(range(2, 34))
 LAYOUT = Layout(frame().size)
 NOBODYS = Sessions(np.zeros((0, frame().embedding_size)), np.zeros((0, 3), bool))
-HEAD = HeadForAll(version=1, study="north", bundle="affect-1", number=3, head=shipped_bundle().head)
+SHIPPED = shipped_bundle()
+HEAD = HeadForAll(version=1, study="north", bundle=SHIPPED.space, number=3, head=SHIPPED.head)
 
 
 def identity(role: Role = Role.COORDINATOR, study: str = "north") -> Identity:
@@ -63,7 +64,7 @@ def terms(about: Lesson, **changes: Any) -> Terms:
 
 
 def pupil(known: Lesson, sessions: Sessions = NOBODYS) -> Pupil:
-    return Pupil(POLICY, "affect-1", frame(), {known.digest: known}.get, lambda: sessions)
+    return Pupil(POLICY, SHIPPED.space, frame(), {known.digest: known}.get, lambda: sessions)
 
 
 def vote() -> Lesson:

@@ -27,6 +27,7 @@ def a_table() -> Table:
         "licence": "CC BY-NC-SA 4.0",
         "notice": "Trained on acted speech.",
         "made_with": ["torch 2.13.0"],
+        "consent_version": 1,
         "runtimes": {"body": "tflite"},
         "thresholds": {
             "minimum_speech_s": 3.0,

@@ -10,8 +10,8 @@ import numpy as np
 from agent.capture.frames import Gap, GapReason, Sensor, TurnedOff
 from agent.capture.looked import Looked
 from agent.pipeline import screen_stream
-from agent.records import GapRecord, WindowRecord
-from agent.screening import Heard, Judged, Screener
+from agent.records import GapRecord, OwnBaseline, WindowRecord
+from agent.screening import Ear, Heard, Judged, Screener
 from edge_models.assessment import Abstention, Assessment, Scores
 from edge_models.baseline import Baseline, Population
 from edge_models.facial import FaceObservation
@@ -30,6 +30,9 @@ class FakeScreener:
     name: str = "fake-1"
     alone: list[bool | None] = field(default_factory=list)
     heard: list[AudioWindow] = field(default_factory=list)
+
+    hearing: str = "0" * 16
+    space: str = "fake-1-0"
 
     @property
     def bundle(self) -> "FakeScreener":
@@ -59,9 +62,9 @@ class FakeMemory:
     gaps: list[GapRecord] = field(default_factory=list)
     baseline: bytes = b""
 
-    def add_window(self, record: WindowRecord, baseline: bytes | None = None) -> None:
+    def add_window(self, record: WindowRecord, baseline: OwnBaseline | None = None) -> None:
         self.windows.append(record)
-        self.baseline = baseline or self.baseline
+        self.baseline = baseline.content if baseline else self.baseline
 
     def add_gap(self, record: GapRecord) -> None:
         self.gaps.append(record)
@@ -101,8 +104,7 @@ def _screened(
     memory, screener = FakeMemory(), FakeScreener()
     records: Iterator[WindowRecord | GapRecord] = screen_stream(
         stream,
-        screener=cast(Screener, screener),
-        baseline=BASELINE,
+        ear=Ear(cast(Screener, screener), BASELINE, serial=7),
         faces=faces,
         memory=memory,
         started_at=START,

@@ -15,6 +15,7 @@ import pytest
 
 from agent.codec import Gone, Outgoing, encode_window
 from agent.errors import DamagedRecord, KeyMismatch, StoreError
+from agent.records import OwnBaseline
 from agent.store import Store
 from sync.budget import Ledger, Spend
 from sync.errors import PeriodSpent
@@ -41,9 +42,19 @@ def all_bytes(folder: Path) -> bytes:
     return b"".join(file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file())
 
 
+def test_the_baseline_by_the_measure_before_is_there_when_an_update_is_taken_back(
+    store: Store,
+) -> None:
+    for measure, content in (("old", b"1"), ("old", b"2"), ("new", b"3"), ("new", b"4")):
+        store.add_window(scored(NOW), OwnBaseline(measure, content))
+    assert (store.baseline("old"), store.baseline("new")) == (b"2", b"4")
+    store.add_window(scored(NOW), OwnBaseline("old", b"5"))
+    assert (store.baseline("old"), store.baseline("new")) == (b"5", b"4")
+
+
 def test_what_is_kept_is_there_after_a_restart(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
-        store.add_window(scored(NOW), b"baseline")
+        store.add_window(scored(NOW), OwnBaseline("measure-1", b"baseline"))
         store.add_gap(gap(NOW))
         name = store.pseudonym("home", lambda size: b"\xab" * size)
         store.commit_release(b"sealed", PAID, NOW)
@@ -51,8 +62,8 @@ def test_what_is_kept_is_there_after_a_restart(tmp_path: Path) -> None:
         (kept,) = store.windows(*FOREVER)
         assert encode_window(kept) == encode_window(scored(NOW))
         assert list(store.gaps(*FOREVER)) == [gap(NOW)]
-        assert store.baseline("affect-1") == b"baseline"
-        assert store.baseline("affect-2") is None
+        assert store.baseline("measure-1") == b"baseline"
+        assert store.baseline("measure-2") is None
         assert store.pseudonym("home", lambda size: b"\xcd" * size) == name == "ab" * 16
         assert store.pseudonym("other", lambda size: b"\xcd" * size) == "cd" * 16
         assert store.ledger() == Ledger((SPEND,))
@@ -110,7 +121,7 @@ def test_a_second_process_can_read_while_the_first_writes(store: Store, tmp_path
 def test_nothing_that_was_sensed_or_sent_is_readable_on_disk(tmp_path: Path) -> None:
     marked = replace(scored(NOW), summary=np.full(88, 1234.5678, np.float32))
     with opened(tmp_path) as store:
-        store.add_window(marked, b"the baseline")
+        store.add_window(marked, OwnBaseline("measure-1", b"the baseline"))
         store.add_gap(gap(NOW))
         store.pseudonym("spring-study", lambda size: b"\xab" * size)
         store.commit_release(b"the sealed report", PAID, NOW)

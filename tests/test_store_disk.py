@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import StoreError
+from agent.records import OwnBaseline
 from agent.store import Store
 from sync.budget import Ledger, Spend
 from tests.stored import KEY, NOW, gap, scored
@@ -212,20 +213,20 @@ def test_a_number_is_never_used_again_so_an_old_record_cannot_return(tmp_path: P
 
 def test_a_full_store_says_so_and_goes_on_when_there_is_room(store: Store) -> None:
     pages = store._rows.connection
-    store.add_window(scored(NOW), b"first")
+    store.add_window(scored(NOW), OwnBaseline("one", b"first"))
     (size,) = pages.execute("PRAGMA page_count").fetchone()
     pages.execute(f"PRAGMA max_page_count={size + 3}")
     kept = 1
     with pytest.raises(StoreError) as failure:
         for _ in range(200):
-            store.add_window(scored(NOW + timedelta(seconds=10)), b"later")
+            store.add_window(scored(NOW + timedelta(seconds=10)), OwnBaseline("one", b"later"))
             kept += 1
     assert "full" in failure.value.cause and "room" in failure.value.remedy
     assert len(list(store.windows(*FOREVER))) == kept
     pages.execute("PRAGMA max_page_count=100000")
-    store.add_window(scored(NOW + timedelta(seconds=20)), b"at last")
+    store.add_window(scored(NOW + timedelta(seconds=20)), OwnBaseline("one", b"at last"))
     assert len(list(store.windows(*FOREVER))) == kept + 1
-    assert store.baseline("affect-1") == b"at last"
+    assert store.baseline("one") == b"at last"
 
 
 def test_a_release_on_a_full_disk_is_neither_spent_nor_kept(store: Store) -> None:

@@ -210,8 +210,10 @@ class Slots:
             self._point(_letter(ready), CURRENT)
             return ready
 
-    def commit(self) -> None:
+    def commit(self, of: Label | None = None) -> None:
         """What runs has proven itself; doing so again changes nothing.
+
+        Nothing is done where another process has switched, so that what runs is not `of` any more.
 
         Raises:
             SlotError: what the installation came with runs, or the folder can't be written.
@@ -222,11 +224,15 @@ class Slots:
             current = self.current()
             if current is None:
                 raise SlotError("What this installation came with needs no proof.")
-            if not current.committed:
+            if not current.committed and of in (None, current.label):
                 self._write(f"{_letter(current)}.committed", b"")
 
-    def roll_back(self, reason: Reason, sentence: str = "") -> Slot | None:
+    def roll_back(
+        self, reason: Reason, sentence: str = "", *, of: Label | None = None
+    ) -> Slot | None:
         """Go back to what ran before, and never again to what runs now; returns what runs then.
+
+        Nothing is done where another process has switched, so that what runs is not `of` any more.
 
         It needs no room on the disk; on a full one only the reason may be lost.
 
@@ -237,10 +243,14 @@ class Slots:
             self._tidy()
             current = self.current()
             if current is None:
+                if of is not None:
+                    return None
                 raise SlotError(
                     "There is nothing before what runs now: it came with the installation.",
                     "Nothing was changed.",
                 )
+            if of not in (None, current.label):
+                return current
             letter = _letter(current)
             with contextlib.suppress(OSError):
                 self._write(f"{letter}.why", encoded(_Why(reason=reason, sentence=sentence[:1000])))

@@ -32,6 +32,8 @@ from edge_models.training.streams import Floats, Windows
 from edge_models.training.tflite_writer import tflite_body
 
 VERSION: Final = "1.0.0"
+CONSENT_VERSION: Final = 1
+"""Of `consent.md`; raised by whoever changes what the text means."""
 PURPOSE: Final = (
     "Screening aid, never a diagnosis: how sad or fearful speech sounds beside the same person's "
     "earlier speech. Affect figures on acted speech only."
@@ -123,6 +125,7 @@ def write_manifest(
         licence=licence[0],
         notice=licence[1],
         made_with=tuple(made_with),
+        consent_version=CONSENT_VERSION,
         runtimes=Runtimes(),
         thresholds=THRESHOLDS,
         files=entries_of(folder),

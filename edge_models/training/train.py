@@ -75,7 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="sottovoce-") as staging:
         folder = Path(staging)
         _place_front_end(folder, recordings, arguments.seed, arguments.keep_front_end, console)
-        shutil.copyfile(shipped_folder() / "policy.json", folder / "policy.json")
+        for said in ("policy.json", "consent.md"):
+            shutil.copyfile(shipped_folder() / said, folder / said)
         front_end = _front_end(folder)
         windows = described(
             recordings,

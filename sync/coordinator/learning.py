@@ -63,7 +63,7 @@ TRAINING: Final = Training()
 
 @dataclass(frozen=True, slots=True)
 class School:
-    """What is taught: a bundle's head in its frame; and how.
+    """What is taught: a bundle's head in its frame; and how. `bundle` is the bundle's `space`.
 
     `frame` is along the bundle's own `head`; `flower_python` an interpreter with Flower, used only
     where a course asks for it.
@@ -79,7 +79,7 @@ class School:
     @classmethod
     def of(cls, bundle: Bundle, flower_python: Path) -> "School":
         """The usual one for a bundle."""
-        return cls(bundle.name, bundle.frame.along(bundle.head), bundle.head, flower_python)
+        return cls(bundle.space, bundle.frame.along(bundle.head), bundle.head, flower_python)
 
 
 class Learning:

@@ -82,7 +82,7 @@ def simulated_course(
         return taught[0].lesson(subject)
 
     def contributor(number: int) -> Pupil:
-        return Pupil(policy, bundle.name, frame, lesson, partial(people.__getitem__, number))
+        return Pupil(policy, bundle.space, frame, lesson, partial(people.__getitem__, number))
 
     with (
         tempfile.TemporaryDirectory(prefix="sottovoce-course-") as folder,

@@ -25,8 +25,9 @@ from sync.secure_sum.terms import Terms
 class Pupil:
     """A contributor to head and canary rounds of one bundle; `sync.participation.Contributor`.
 
-    `lesson` gives the one of a digest, None if none is at hand; `frame` is along the bundle's own
-    head; `sessions` reads the person's own, and is asked only when a round is ready for them.
+    `bundle` is its `space`; `lesson` gives the one of a digest, None if none is at hand; `frame` is
+    along the bundle's own head; `sessions` reads the person's own, and is asked only when a round
+    is ready for them.
     """
 
     policy: Policy

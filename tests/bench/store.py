@@ -16,6 +16,7 @@ import psutil
 
 from agent.answers import Live
 from agent.keys import Purpose, load_key, sub_key
+from agent.records import OwnBaseline
 from agent.reporter import Study, prepare_reports
 from agent.service import ParticipantPage
 from agent.store import Store
@@ -93,7 +94,7 @@ def _seconds(work: Callable[[], Found]) -> tuple[float, Found]:
 
 def _keep_ms(device: Device) -> list[float]:
     """Milliseconds for each of some windows, kept as the agent keeps them."""
-    baseline = secrets.token_bytes(20 + 16 * 88)
+    baseline = OwnBaseline("0" * 16, secrets.token_bytes(20 + 16 * 88))
     with device.store() as store:
         taken = []
         for place in range(_KEPT):

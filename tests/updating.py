@@ -1,0 +1,108 @@
+"""Bundles that differ from the shipped one in one thing, and slots to put them in."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from agent.config import Settings
+from agent.home import Home, open_home
+from agent.updates.slots import Label, Slots
+from edge_models.bundle import shipped_folder
+from edge_models.manifest import MANIFEST_NAME
+from edge_models.training.assemble import entries_of
+from sync.updates.offers import Kind
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+Change = Callable[[Path], object]
+
+
+def write_variant(
+    folder: Path, *changes: Change, version: str = "1.0.1", **manifest: object
+) -> Path:
+    """The shipped bundle, some of its files and of its manifest's fields changed; whole again."""
+    shutil.copytree(shipped_folder(), folder, dirs_exist_ok=True)
+    for change in changes:
+        change(folder)
+    table = json.loads((folder / MANIFEST_NAME).read_bytes()) | {"version": version} | manifest
+    table["files"] = [entry.model_dump() for entry in entries_of(folder)]
+    (folder / MANIFEST_NAME).write_text(json.dumps(table))
+    return folder
+
+
+def policy(**fields: object) -> Change:
+    """A change of the privacy policy."""
+
+    def change(folder: Path) -> None:
+        path = folder / "policy.json"
+        path.write_text(json.dumps(json.loads(path.read_bytes()) | fields))
+
+    return change
+
+
+def text(name: str, content: str) -> Change:
+    """A change of one file."""
+    return lambda folder: (folder / name).write_text(content, encoding="utf-8")
+
+
+def other_population(folder: Path) -> None:
+    """It measures functionals by other spreads, so a baseline of before says nothing."""
+    path = folder / "population.json"
+    table = json.loads(path.read_bytes())
+    table["spread"] = [1.5 * one for one in table["spread"]]
+    path.write_text(json.dumps(table))
+
+
+def fails_at_the_first_speech(folder: Path) -> None:
+    """Its body is a graph that takes something else: it loads, and can't be run."""
+    shutil.copyfile(folder / "functionals.onnx", folder / "body.onnx")
+
+
+def label(serial: int, says: str = "1.0.1", signature: bytes = b"") -> Label:
+    """The label of an update."""
+    return Label(
+        kind=Kind.BUNDLE,
+        name="affect-1",
+        serial=serial,
+        says=says,
+        sha256=hashlib.sha256(b"%d" % serial).hexdigest(),
+        policy_signature=signature.hex(),
+    )
+
+
+def stage(slots: Slots, serial: int, *changes: Change, **manifest: object) -> None:
+    """Put a variant in the idle slot."""
+    with slots.stage(label(serial)) as folder:
+        write_variant(folder, *changes, **manifest)  # type: ignore[arg-type]
+
+
+def install(slots: Slots, serial: int, *changes: Change, **manifest: object) -> None:
+    """Stage a variant and switch to it."""
+    stage(slots, serial, *changes, **manifest)
+    slots.activate()
+
+
+def home_in(folder: Path, **settings: object) -> Home:
+    """The home of a device whose state lies in a folder."""
+    return open_home(Settings.model_validate({"state": str(folder), **settings}), {})
+
+
+class Ticking:
+    """Monotonic seconds that pass only when told to, or by `step_s` at each look."""
+
+    def __init__(self, step_s: float = 0.0) -> None:
+        self.now_s, self.step_s = 100.0, step_s
+
+    def __call__(self) -> float:
+        self.now_s += self.step_s
+        return self.now_s
+
+
+def each(records: Iterable[object], then: dict[int, Callable[[], object]]) -> Iterator[object]:
+    """Pass records on; after the one of a number (from 1), do something."""
+    for number, record in enumerate(records, start=1):
+        yield record
+        if number in then:
+            then[number]()
