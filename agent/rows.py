@@ -21,7 +21,8 @@ from typing import Final, Literal, Self
 from agent.errors import StoreError
 
 SCHEMA: Final = 3
-_KNOWN: Final = (1, 2, SCHEMA)  # earlier forms lack tables, which are added
+KNOWN: Final = (1, 2, SCHEMA)
+"""The forms that this version reads; earlier ones lack tables, which are added."""
 Table = Literal["windows", "gaps", "spends", "outbox", "pseudonyms", "answers"]
 Row = tuple[int, int, bytes]
 """Number, day and sealed record."""
@@ -73,7 +74,7 @@ class Rows:
             raise StoreError(
                 f"'{self._path}' is not a store of sottovoce.", "Choose another state folder."
             )
-        if version not in _KNOWN:
+        if version not in KNOWN:
             raise StoreError(
                 f"The store '{self._path}' was written by another version (form {version}).",
                 "Install that version again; nothing in the store was changed.",
