@@ -21,9 +21,6 @@
         ├── PublishingError         the engineer: keys, files or metadata that can't be published
         ├── RolloutError            the setting: a rollout that can't be had (coordinator/rollouts)
         ├── RolloutBookError        the world: rollouts can't be kept (coordinator/rollout_book)
-        ├── RolloutError            the setting: a rollout that can't be had (coordinator/rollouts)
-        ├── RolloutBookError        the world: rollouts can't be kept (coordinator/rollout_book)
-        ├── PublishingError         the engineer: keys, files or metadata that can't be published
         ├── StrategyError           the setting: a Flower strategy that can't be used
         ├── UnknownPeriod           the page's reader: no such week (coordinator/answers)
         ├── PageError               the setting: the page can't be served (coordinator/service)
