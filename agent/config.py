@@ -72,6 +72,12 @@ class LearningSettings(_Section):
     take_part: bool = False
 
 
+class UpdateSettings(_Section):
+    """`automatic`: whether what the study rolls out is taken by itself (`sottovoce ota` if not)."""
+
+    automatic: bool = True
+
+
 class Settings(_Section):
     """Everything that can be set.
 
@@ -88,6 +94,7 @@ class Settings(_Section):
     page: PageSettings = PageSettings()
     keep: KeepSettings = KeepSettings()
     learning: LearningSettings = LearningSettings()
+    updates: UpdateSettings = UpdateSettings()
 
     @property
     def state_folder(self) -> Path:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.account import Account
 from agent.answers import Enrolment, Live, enrolment_of
@@ -35,8 +36,12 @@ from agent.store import Store
 from agent.summing import Totals
 from agent.tally import tally_of
 from agent.updates.live import LiveEar
+from agent.updates.locks import held_by_the_agent
 from sync.periods import period_end, period_of, period_start
 from sync.stopping import stopped_by_signals
+
+if TYPE_CHECKING:
+    from agent.updates.updater import Updater
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,6 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         ear = stack.enter_context(LiveEar(home, store, clock=_utc_now, say=_say))
         courier = stack.enter_context(Courier(ear.home))
         ear.tell(courier.adopt)
+        updater = _updater(ear, courier, stack)
         if not arguments.no_page:
             page = stack.enter_context(_page(ear.home, indicator, courier))
             ear.tell(lambda home: page.adopt(home.study, _enrolment(home)))
@@ -96,6 +102,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(totals.in_words(), flush=True)
         if courier.trouble is not None:
             print(f"Waiting: {courier.trouble}", file=sys.stderr)
+        if updater is not None and updater.trouble is not None:
+            print(f"Updates: {updater.trouble}", file=sys.stderr)
         if arguments.account is not None:
             _account(ear.home, store, totals).write(arguments.account)
     return 0
@@ -116,6 +124,21 @@ def _records(
             memory=store,
             started_at=started_at,
         )
+
+
+def _updater(ear: LiveEar, courier: Courier, stack: ExitStack) -> "Updater | None":
+    """What looks for updates, on a device that has a line to ask over and is told to."""
+    if courier.files is None or not ear.home.settings.updates.automatic:
+        return None
+    from agent.updates.updater import Updater  # TUF: only for a member
+
+    stack.enter_context(held_by_the_agent(ear.home))
+    updater = Updater(
+        ear.home, courier.files, say=lambda progress: courier.say(progress.to_parcel())
+    )
+    courier.on_look = updater.look_soon
+    ear.tell(updater.adopt)
+    return stack.enter_context(updater)
 
 
 def _utc_now() -> datetime:

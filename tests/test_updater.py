@@ -13,7 +13,8 @@ from agent.adopted import adopted_head
 from agent.errors import SlotError
 from agent.home import Home
 from agent.updates.history import Step
-from agent.updates.trusting import NoUpdates, alone
+from agent.updates.locks import alone
+from agent.updates.trusting import NoUpdates
 from agent.updates.updater import Updater
 from edge_models.bundle import shipped_bundle
 from sync.errors import BrokerError

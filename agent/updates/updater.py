@@ -20,8 +20,9 @@ from agent.errors import SlotError
 from agent.home import Home
 from agent.updates.bundles import PARTS_FOLDER, Bundles, Question
 from agent.updates.history import History, history_file
+from agent.updates.locks import alone, updates_folder
 from agent.updates.telling import Teller
-from agent.updates.trusting import NoUpdates, alone, trust_of, updates_folder
+from agent.updates.trusting import NoUpdates, trust_of
 from edge_models.errors import Explained
 from sync.errors import BrokerError, ProtocolError
 from sync.participation import Enrolled

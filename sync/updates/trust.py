@@ -16,13 +16,14 @@ from typing import Final
 
 from sync.updates.downloads import disk_faults, fetch
 from sync.updates.durable import write_durably
+from sync.updates.offers import Kind
 from sync.updates.rejected import Reason, UpdateRejected
 from sync.updates.source import Source
 from sync.updates.targets import Target, check_path
 from sync.updates.trusted_time import read_floor
 from sync.updates.tuf_client import MOST_ROOT_BYTES, Client
 
-_FIRST_ROOT: Final = "first-root"  # no .json: it is what is pinned, not what is current
+FIRST_ROOT: Final = "first-root"  # no .json: it is what is pinned, not what is current
 _FLOOR: Final = "time-floor"
 
 
@@ -54,7 +55,7 @@ class Trust:
     @property
     def initialised(self) -> bool:
         """Whether a first root has been pinned here."""
-        return (self._folder / _FIRST_ROOT).is_file()
+        return (self._folder / FIRST_ROOT).is_file()
 
     @property
     def moment(self) -> int:
@@ -72,7 +73,7 @@ class Trust:
             raise UpdateRejected(Reason.TOO_LARGE, "The first root is too long to be one.")
         with disk_faults():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            pinned = self._folder / _FIRST_ROOT
+            pinned = self._folder / FIRST_ROOT
             if pinned.exists() and pinned.read_bytes() != root:
                 raise UpdateRejected(
                     Reason.EQUIVOCAL, "Another first root is pinned on this device already."
@@ -90,7 +91,7 @@ class Trust:
         self._client = None
         with disk_faults():
             try:
-                root = (self._folder / _FIRST_ROOT).read_bytes()
+                root = (self._folder / FIRST_ROOT).read_bytes()
             except FileNotFoundError:
                 raise UpdateRejected(
                     Reason.UNKNOWN,
@@ -120,6 +121,23 @@ class Trust:
                 found = client.get_targetinfo(path)
             client.conclude(self._folder / _FLOOR)
         return None if found is None else client.target_of(found)
+
+    def newest(self, kind: Kind, name: str) -> Target | None:
+        """The offer of this kind and name with the highest serial; None if there is none.
+
+        Raises:
+            UpdateRejected: as `offer`.
+        """
+        self.offer(f"{kind.role}/{name}/0" if kind is Kind.BUNDLE else f"{kind.role}/0")
+        client = self._client
+        assert client is not None
+        offered = [client.target_of(found) for found in client.listed(kind.role)]
+        own = [
+            (target.offer.serial, target)
+            for target in offered
+            if target.offer is not None and (target.offer.kind, target.offer.name) == (kind, name)
+        ]
+        return max(own, key=lambda each: each[0])[1] if own else None
 
     def download(self, target: Target, into: Path) -> Path:
         """The target's file in the folder `into`, whole and verified; resumes what was cut.

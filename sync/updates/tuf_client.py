@@ -196,6 +196,11 @@ class Client(Updater):
             offer = allowed(role, found.path, found.length, found.hashes, found.custom)
         return Target(found.path, found.length, hashes, role, lies_at, offer)
 
+    def listed(self, role: str) -> tuple[TargetFile, ...]:
+        """All targets of a role that has been loaded."""
+        signed = self._trusted_set.get(role)
+        return tuple(signed.targets.values()) if isinstance(signed, Targets) else ()
+
     def _delegator_of(self, role: str) -> Root | Targets:
         top = role in (Timestamp.type, Snapshot.type, Targets.type)
         return self._trusted_set.root if top else self._trusted_set.targets
