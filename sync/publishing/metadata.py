@@ -353,8 +353,14 @@ def _delegations(holders: Mapping[RoleName, Keyholders]) -> Delegations:
 
 def _listed(path: str, file: TargetFile) -> Listed:
     said = (file.custom or {}).get(OFFER_FIELD)
-    offer = None if said is None else Offer.model_validate(said)
-    return Listed(path, file.hashes["sha256"], file.length, offer)
+    try:
+        offer = None if said is None else Offer.model_validate(said)
+        return Listed(path, file.hashes["sha256"], file.length, offer)
+    except (ValidationError, KeyError) as fault:
+        raise PublishingError(
+            f"The target '{path[-80:]}' is listed in a way that no device can read.",
+            "Prepare the draft again.",
+        ) from fault
 
 
 def _target_file(listed: Listed) -> TargetFile:

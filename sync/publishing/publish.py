@@ -9,8 +9,8 @@
 
 What needs the signatures of several people becomes a draft, a file that you hand on; whoever signs
 last, where the repository and the online key are, publishes it. Keys are files: --key, as often as
-you have keys. Passphrases are asked for, or taken from SOTTOVOCE_KEY_PASSPHRASE. Who holds what, and
-what to do when a key is lost: deploy/key-ceremony.md.
+you have keys. Passphrases are asked for, or taken from SOTTOVOCE_KEY_PASSPHRASE. Who holds what,
+and what to do when a key is lost: deploy/key-ceremony.md.
 """
 
 import argparse
