@@ -74,6 +74,7 @@ class OnlineSigner:
         Raises:
             PublishingError: as `refresh_if_due`.
         """
+        self.repository.state()  # only people found one
         publish(self.repository, [], self.keys, act=act, details=details, now=now)
 
     def expiring(self, now: datetime) -> tuple[RoleName, ...]:
