@@ -12,9 +12,9 @@ import pytest
 from sync.errors import PublishingError
 from sync.publishing.audit import LOG_NAME
 from sync.publishing.keys import PASSPHRASE_VARIABLE
-from sync.publishing.metadata import RoleName
 from sync.publishing.publication import verified_log
 from sync.publishing.repository import Repository
+from sync.publishing.roles import RoleName
 from sync.updates import archive
 from sync.updates.offers import bundle_path
 from tests.signing import Reader, first_root, said, served

@@ -14,10 +14,10 @@ from sync.errors import PublishingError
 from sync.publishing import drafts
 from sync.publishing.bundles import Addition, Content, checked_offer
 from sync.publishing.keys import SigningKey
-from sync.publishing.metadata import LASTS, OFFLINE, RoleName
 from sync.publishing.online import OnlineSigner
 from sync.publishing.publication import publish, verified_log
 from sync.publishing.repository import Repository
+from sync.publishing.roles import LASTS, OFFLINE, RoleName
 from sync.publishing.staged import Staged, parse_staged
 from sync.updates.offers import BINDING_FIELD, OFFER_FIELD, Kind, Offer, bundle_path
 from tests.signing import (
@@ -37,7 +37,7 @@ Keys = dict[str, SigningKey]
 
 @pytest.fixture
 def keys(tmp_path: Path) -> Keys:
-    return keys_of(tmp_path / "keys", *PEOPLE, "dora", "online", "online-2")
+    return keys_of(tmp_path / "keys", *PEOPLE, "dora", "eve", "online", "online-2")
 
 
 @pytest.fixture
@@ -141,6 +141,17 @@ def test_a_draft_that_names_its_own_signers_is_still_measured_by_the_root(
     assert forged.complete  # as it says
     with pytest.raises(PublishingError, match="0 of the 2 signatures"):
         put_out(repository, forged, keys)
+
+
+def test_new_keyholders_can_not_let_themselves_in(repository: Repository, keys: Keys) -> None:
+    draft = rotated(repository, keys, asha="dora", ben="eve")
+    own = draft.signed_by([keys["dora"], keys["eve"]])
+    assert not own.complete and own.could_sign == ("asha", "ben", "cleo")
+    with pytest.raises(PublishingError, match="'root' has 0 of the 2 signatures"):
+        put_out(repository, own, keys)
+    with pytest.raises(PublishingError, match="'root' has 1 of the 2 signatures"):
+        put_out(repository, draft.signed_by([keys["asha"], keys["ben"], keys["dora"]]), keys)
+    put_out(repository, own.signed_by([keys["asha"], keys["ben"]]), keys)
 
 
 def test_a_draft_travels_as_a_file_and_shows_what_is_signed(

@@ -16,11 +16,11 @@ from sync.federated.lesson import HeadForAll, sign_head
 from sync.publishing import drafts
 from sync.publishing.bundles import KEPT_SERIALS, bundle_addition
 from sync.publishing.keys import SigningKey
-from sync.publishing.metadata import Listed
 from sync.publishing.online import OnlineSigner
 from sync.publishing.publication import verified_log
 from sync.publishing.releases import platforms_of, release_addition
 from sync.publishing.repository import Repository
+from sync.publishing.roles import Listed
 from sync.updates import archive, deltas
 from sync.updates.offers import Kind, Offer, bundle_path, head_path, release_path, wheel_path
 from sync.updates.rejected import Reason, UpdateRejected

@@ -14,9 +14,9 @@ from typing import Final
 
 from sync.publishing.heads import head_addition
 from sync.publishing.keys import SigningKey
-from sync.publishing.metadata import OFFLINE, RoleName
 from sync.publishing.publication import publish
 from sync.publishing.repository import Repository
+from sync.publishing.roles import OFFLINE, RoleName
 from sync.updates.offers import Offer
 
 TELL_BEFORE: Final = timedelta(days=60)
