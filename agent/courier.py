@@ -158,19 +158,6 @@ class Courier:
         )
         self._carrier = _ByLine(self._held.enter_context(line))
 
-    def say(self, parcel: Parcel) -> None:
-        """Send the study a parcel that holds nothing sensed, such as how an update went.
-
-        Raises:
-            BrokerError: it was not taken, or this device has no line: say it again later.
-            DoorError: such a parcel may hold something sensed.
-        """
-        member = self._home.membership
-        if member is None or self._carrier is None:
-            raise BrokerError("This device has no line to a study.", "Enrol it, or do without.")
-        for released in release_protocol(parcel, UpTopic(member.study, member.pseudonym)):
-            self._carrier.publish(released)
-
     def adopt(self, home: Home) -> None:
         """From the next look on, report and answer by this home's policy and bundle."""
         if self._hearing is not None:
@@ -206,6 +193,19 @@ class Courier:
                 self._tell_standing(store, sending)
         self._trouble = prepared.refused or sending.why
         return prepared, sending
+
+    def say(self, parcel: Parcel) -> None:
+        """Send the study a parcel that holds nothing sensed, such as how an update went.
+
+        Raises:
+            BrokerError: it was not taken, or this device has no line: say it again later.
+            DoorError: such a parcel may hold something sensed.
+        """
+        member = self._home.membership
+        if member is None or self._carrier is None:
+            raise BrokerError("This device has no line to a study.", "Enrol it, or do without.")
+        for released in release_protocol(parcel, UpTopic(member.study, member.pseudonym)):
+            self._carrier.publish(released)
 
     def _tell_standing(self, store: Store, sending: Sending) -> None:
         """Tell the study where this device's ledger stands, whenever that has changed."""

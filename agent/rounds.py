@@ -184,12 +184,15 @@ class Hearing:
                 self._drop_given_up(store)
             if heard.parcel is None:
                 return
-            self._act(store, heard.parcel)
+            look = self._act(store, heard.parcel)
             self._inbox.finish(_COORDINATOR, heard.digest, self._seconds())
             self._drop_given_up(store)
         self._on_kept()
+        if look is not None:
+            self._on_look(look)
 
-    def _act(self, store: Store, parcel: Parcel) -> None:
+    def _act(self, store: Store, parcel: Parcel) -> Look | None:
+        """Do what the parcel is about; a hint is for others, once nothing here is locked."""
         try:
             if parcel.kind is Kind.NOTICE:
                 store.book.heed(
@@ -201,7 +204,7 @@ class Hearing:
                         now=self._seconds(),
                     )
                 )
-                return
+                return None
             if parcel.kind is Kind.HEAD:
                 heed(
                     store,
@@ -211,10 +214,9 @@ class Hearing:
                     learns=self._learns,
                     now=self._seconds(),
                 )
-                return
+                return None
             if parcel.kind is Kind.LOOK:
-                self._on_look(parse_look(parcel.content))
-                return
+                return parse_look(parcel.content)
             before = self._acquaintances.to_bytes()
             self._participation(store).hear(parcel, self._seconds())
             after = self._acquaintances.to_bytes()
@@ -222,6 +224,7 @@ class Hearing:
                 store.shelf.put(Kept.MET, _ALL, after)
         except (ProtocolError, LedgerRefused) as fault:
             self._trouble = fault, self._clock()
+        return None
 
     def forget(self) -> None:
         """Drop what was kept of rounds that were over long ago.

@@ -16,6 +16,7 @@
         ├── InviteRefused           the study: it does not take this invite, and says why
         ├── UpdateRejected          the other side: an update that is not taken (updates/rejected)
         │   └── NotThere            the other side: no such file there (updates/source)
+        ├── RepositoryError         the world: files can't be given out (coordinator/file_desk)
         ├── StudyError              the setting: a study's own files (its keys, its options)
         ├── MembersError            the world: members can't be kept (coordinator/members)
         ├── PublishingError         the engineer: keys, files or metadata that can't be published

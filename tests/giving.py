@@ -35,6 +35,7 @@ class Giving:
     book: RoundBook
     store: ReportStore
     faults: list[Explained] = field(default_factory=list)
+    posts: list[Post] = field(default_factory=list)
 
     def has(self, path: str, content: bytes) -> bytes:
         """Put a file where publishing would, by one rename."""
@@ -48,7 +49,7 @@ class Giving:
     def post(self, broker: Any) -> Post:
         """The coordinator's part; enter it."""
         study = post_study(self.world.founded, parse_policy(_PAYLOAD), policy_digest(_PAYLOAD))
-        return Post(
+        post = Post(
             study,
             Endpoint(broker.host, broker.port, self.world.authority.tls),
             self.book,
@@ -57,6 +58,8 @@ class Giving:
             repository=self.folder,
             on_fault=self.faults.append,
         )
+        self.posts.append(post)
+        return post
 
     def home(self, number: int, port: int | None = None) -> Home:
         """An enrolled device; `port`: by which it reaches the broker, if not directly."""

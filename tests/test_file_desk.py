@@ -252,7 +252,7 @@ def test_what_the_broker_does_not_take_is_asked_for_again(desk: Desk) -> None:
     content = desk.has(BUNDLE, secrets.token_bytes(2 * RANGE))
     desk.asks(ONE, BUNDLE, 0, 2 * RANGE)
     desk.podium.refuses = True
-    with pytest.raises(BrokerError):
+    with pytest.raises(RepositoryError, match="The broker is away"):
         desk.desk.give()
     desk.podium.refuses = False
     assert desk.gives() == 0
@@ -319,7 +319,7 @@ def test_the_desk_works_on_a_thread_of_its_own_and_goes_on_after_a_fault(desk: D
         assert desk.podium.came.wait(30)
     assert not running.is_at_work
     assert desk.podium.data(TWO) == content
-    assert [type(fault) for fault in desk.faults] == [BrokerError]
+    assert [type(fault) for fault in desk.faults] == [RepositoryError]
 
 
 def test_a_desk_that_gives_nobody_anything_is_our_bug() -> None:

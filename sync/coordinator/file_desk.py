@@ -21,7 +21,7 @@ from typing import Final, Protocol, Self
 from edge_models.errors import ContractError, Explained
 from sync.coordinator.announce import Announcement
 from sync.coordinator.repository_folder import opened
-from sync.errors import SyncError
+from sync.errors import BrokerError, SyncError
 from sync.topics import FileTopic
 from sync.updates.asks import Absent, Ask, Piece, parse_ask
 
@@ -32,7 +32,7 @@ _IDLE_S: Final = 0.5
 
 
 class RepositoryError(SyncError):
-    """The world: a file of the repository is there, and can't be read."""
+    """The world: a file of the repository is there, and can't be read or sent."""
 
 
 class Say(Protocol):
@@ -136,8 +136,8 @@ class FileDesk:
         """Take one turn, on the thread that calls; whether there was one to take.
 
         Raises:
-            RepositoryError: what was asked for is there, and can't be read; it is not answered.
-            BrokerError: the podium's; nothing more is given for that ask.
+            RepositoryError: what was asked for is there, and can't be read, or the broker does not
+                take it; it is not answered any more.
         """
         with self._changed:
             turn = self._next()
@@ -195,7 +195,13 @@ class FileDesk:
             waiting = self._waiting[pseudonym]
             given = sum(len(piece.payload) for piece in said)
             waiting.left_bytes -= max(given, self._fair.least_bytes)
-        self._say(*said, expiry_s=PIECES_KEPT_S)
+        try:
+            self._say(*said, expiry_s=PIECES_KEPT_S)
+        except BrokerError as fault:
+            raise RepositoryError(
+                f"Files of the repository don't reach a device. {fault.cause}",
+                "A broker of your own needs the study's newest mosquitto.acl. Devices ask again.",
+            ) from fault
         if rest is not None:
             with self._changed:
                 asked_anew = any(_replaces(each[0], ask) for each in waiting.asks)

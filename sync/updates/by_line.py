@@ -86,9 +86,8 @@ class _File:
     @property
     def is_ready(self) -> bool:
         """Whether there is something to do for who reads it."""
-        return self.position in self.pieces or self.is_complete or self.is_absent or (
-            self.has_changed or self.is_too_large
-        )  # fmt: skip
+        is_over = self.is_complete or self.is_absent or self.has_changed or self.is_too_large
+        return is_over or self.position in self.pieces
 
     @property
     def is_too_large(self) -> bool:
