@@ -18,6 +18,7 @@
         │   └── NotThere            the other side: no such file there (updates/source)
         ├── StudyError              the setting: a study's own files (its keys, its options)
         ├── MembersError            the world: members can't be kept (coordinator/members)
+        ├── PublishingError         the engineer: keys, files or metadata that can't be published
         ├── StrategyError           the setting: a Flower strategy that can't be used
         ├── UnknownPeriod           the page's reader: no such week (coordinator/answers)
         ├── PageError               the setting: the page can't be served (coordinator/service)
@@ -87,3 +88,7 @@ class StudyError(SyncError):
 
 class StrategyError(SyncError):
     """A Flower strategy, or its environment, that can't be used as a server optimiser."""
+
+
+class PublishingError(SyncError):
+    """What the release engineer asked for can't be signed or published, and why."""

@@ -56,6 +56,7 @@ ONE_PLACE = {
         "sync.identity",
         "sync.coordinator.certificates",
         "sync.enrolment",
+        "sync.publishing.keys",
         "sync.secure_sum.channel",
         "sync.secure_sum.masks",
     },
