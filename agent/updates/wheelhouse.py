@@ -81,13 +81,15 @@ class Wheelhouse:
             beside = self.folder / f".{wheel.sha256}.new"
             try:
                 with _opened(wheel, file) as source, beside.open("wb") as kept:
-                    _copy(wheel, source, kept)
+                    _check_bytes(wheel, source, kept)
+                    kept.flush()
+                    os.fsync(kept.fileno())
                 beside.replace(self._place(wheel))
             finally:
                 beside.unlink(missing_ok=True)
 
     def lay_out(self, wheels: Iterable[Wheel], folder: Path) -> tuple[Path, ...]:
-        """Copies under the wheels' own names, each checked as it is copied.
+        """Links under the wheels' own names, each wheel checked; `folder` is on the same disk.
 
         Raises:
             UpdateRejected: INCOMPLETE names a wheel that is not here; ALTERED one that was damaged
@@ -96,17 +98,16 @@ class Wheelhouse:
         laid = []
         with _disk_faults():
             for wheel in wheels:
+                place = self._place(wheel)
                 try:
-                    with (
-                        _opened(wheel, self._place(wheel)) as source,
-                        (folder / wheel.file).open("xb") as copy,
-                    ):
-                        _copy(wheel, source, copy)
+                    with _opened(wheel, place) as source:
+                        _check_bytes(wheel, source)
                 except UpdateRejected as fault:
                     if fault.reason is Reason.ALTERED:
-                        self._place(wheel).unlink(missing_ok=True)
+                        place.unlink(missing_ok=True)
                     raise
                 laid.append(folder / wheel.file)
+                laid[-1].hardlink_to(place)
         return tuple(laid)
 
     def keep_only(self, wheels: Iterable[Wheel]) -> None:
@@ -261,18 +262,17 @@ def _opened(wheel: Wheel, path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def _copy(wheel: Wheel, source: BinaryIO, into: BinaryIO) -> None:
+def _check_bytes(wheel: Wheel, source: BinaryIO, copy: BinaryIO | None = None) -> None:
     digest, count = hashlib.sha256(), 0
     while count <= wheel.bytes and (piece := source.read(_PIECE_BYTES)):
         count += len(piece)
         digest.update(piece)
-        into.write(piece)
+        if copy is not None:
+            copy.write(piece)
     if count != wheel.bytes or digest.hexdigest() != wheel.sha256:
         raise UpdateRejected(
             Reason.ALTERED, f"The wheel '{wheel.file}' is not the one that was signed for."
         )
-    into.flush()
-    os.fsync(into.fileno())
 
 
 @contextmanager
