@@ -12,12 +12,14 @@ In the life of a release: list of wheels → **here** → idle slot → `release
 Source: https://packaging.python.org/en/latest/specifications/binary-distribution-format/
 """
 
+import ensurepip
 import errno
 import hashlib
 import os
 import shutil
 import stat
 import sys
+import sysconfig
 import tempfile
 import zipfile
 import zlib
@@ -36,6 +38,10 @@ MOST_ENTRIES: Final = 30_000
 INSTALL_LIMIT_S: Final = 900.0
 """A Raspberry Pi 4 with a slow card takes a few minutes."""
 
+_RUN_PIP: Final = (
+    "import runpy, sys; sys.path.insert(0, sys.argv[1]); sys.argv[:2] = ['pip']; "
+    "runpy.run_module('pip', run_name='__main__', alter_sys=True)"
+)
 _PIECE_BYTES: Final = 256 * 1024
 _MOST_NAME_BYTES: Final = 512
 _SPARE_BYTES: Final = 64 * 1024 * 1024
@@ -81,13 +87,15 @@ class Wheelhouse:
             beside = self.folder / f".{wheel.sha256}.new"
             try:
                 with _opened(wheel, file) as source, beside.open("wb") as kept:
-                    _copy(wheel, source, kept)
+                    _check_bytes(wheel, source, kept)
+                    kept.flush()
+                    os.fsync(kept.fileno())
                 beside.replace(self._place(wheel))
             finally:
                 beside.unlink(missing_ok=True)
 
     def lay_out(self, wheels: Iterable[Wheel], folder: Path) -> tuple[Path, ...]:
-        """Copies under the wheels' own names, each checked as it is copied.
+        """Links under the wheels' own names, each wheel checked; `folder` is on the same disk.
 
         Raises:
             UpdateRejected: INCOMPLETE names a wheel that is not here; ALTERED one that was damaged
@@ -96,17 +104,16 @@ class Wheelhouse:
         laid = []
         with _disk_faults():
             for wheel in wheels:
+                place = self._place(wheel)
                 try:
-                    with (
-                        _opened(wheel, self._place(wheel)) as source,
-                        (folder / wheel.file).open("xb") as copy,
-                    ):
-                        _copy(wheel, source, copy)
+                    with _opened(wheel, place) as source:
+                        _check_bytes(wheel, source)
                 except UpdateRejected as fault:
                     if fault.reason is Reason.ALTERED:
-                        self._place(wheel).unlink(missing_ok=True)
+                        place.unlink(missing_ok=True)
                     raise
                 laid.append(folder / wheel.file)
+                laid[-1].hardlink_to(place)
         return tuple(laid)
 
     def keep_only(self, wheels: Iterable[Wheel]) -> None:
@@ -161,19 +168,39 @@ def build_environment(
     base = python or base_python()
     with tempfile.TemporaryDirectory(prefix="release-", dir=slot.parent) as scratch:
         environment = _quiet_environment(Path(scratch))
-        made = run_child([str(base), "-I", "-m", "venv", str(slot)], limit_s, environment)
-        _check(made, "made", slot)
+        bare = [str(base), "-I", "-m", "venv", "--without-pip", str(slot)]
+        _check(run_child(bare, limit_s, environment), "made", slot)
         # Every file by its name: pip has nothing to find, so it needs no --find-links.
-        pip = [str(slot / "bin" / "python"), "-I", "-m", "pip", "--isolated", "--no-input"]
-        pip += ["--disable-pip-version-check", "--no-cache-dir", "install", "--quiet"]
+        pip = [str(slot / "bin" / "python"), "-I", "-c", _RUN_PIP, str(pip_wheel()), "--isolated"]
+        pip += ["--disable-pip-version-check", "--no-input", "--no-cache-dir", "install", "--quiet"]
         pip += ["--no-index", "--no-deps", "--only-binary=:all:", *map(str, wheels)]
         _check(run_child(pip, limit_s, environment), "filled", slot)
+    os.sync()  # at once; file by file, thousands of them take minutes
 
 
 def base_python() -> Path:
     """The interpreter that this one's virtual environment was made with."""
     major, minor = sys.version_info[:2]
     return Path(sys.base_prefix) / "bin" / f"python{major}.{minor}"
+
+
+def pip_wheel() -> Path:
+    """The pip that comes with Python for `ensurepip`; it runs from its wheel, and leaves no trace.
+
+    Raises:
+        UpdateRejected: INCOMPLETE, this Python came without it.
+    """
+    elsewhere = sysconfig.get_config_var("WHEEL_PKG_DIR")  # Debian's place
+    folders = [Path(elsewhere)] if elsewhere else []
+    folders.append(Path(ensurepip.__file__).parent / "_bundled")
+    found = next((file for folder in folders for file in folder.glob("pip-*.whl")), None)
+    if found is None:
+        raise UpdateRejected(
+            Reason.INCOMPLETE,
+            "This device's Python has no pip to install with.",
+            "sudo apt-get install python3-venv",
+        )
+    return found
 
 
 def check_room(folder: Path, unpacked_bytes: int) -> None:
@@ -261,18 +288,17 @@ def _opened(wheel: Wheel, path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def _copy(wheel: Wheel, source: BinaryIO, into: BinaryIO) -> None:
+def _check_bytes(wheel: Wheel, source: BinaryIO, copy: BinaryIO | None = None) -> None:
     digest, count = hashlib.sha256(), 0
     while count <= wheel.bytes and (piece := source.read(_PIECE_BYTES)):
         count += len(piece)
         digest.update(piece)
-        into.write(piece)
+        if copy is not None:
+            copy.write(piece)
     if count != wheel.bytes or digest.hexdigest() != wheel.sha256:
         raise UpdateRejected(
             Reason.ALTERED, f"The wheel '{wheel.file}' is not the one that was signed for."
         )
-    into.flush()
-    os.fsync(into.fileno())
 
 
 @contextmanager
