@@ -20,7 +20,7 @@ from sync.broker import Broker
 from sync.coordinator.authority import Authority, open_study
 from sync.coordinator.broker_files import ACL_FILE, CRL_FILE, BrokerSettings, mosquitto_conf
 from sync.coordinator.desk import Desk, opened_desk, renew_revocations
-from sync.coordinator.members import Members, open_members
+from sync.coordinator.members import Members, current_members, open_members
 from sync.errors import BrokerError, StudyError
 from sync.retry import say_in_log
 from sync.topics import report_topic
@@ -71,15 +71,21 @@ class Founded:
         """
         return self.members.member(pseudonym, int(self._clock().timestamp())) is not None
 
+    def everybody(self) -> tuple[str, ...]:
+        """The pseudonyms of all members, now.
+
+        Raises:
+            MembersError: the members can't be read.
+        """
+        return current_members(self.members, int(self._clock().timestamp()))
+
     def count(self) -> int:
         """How many members there are, now.
 
         Raises:
             MembersError: the members can't be read.
         """
-        now = int(self._clock().timestamp())
-        return sum(member.revoked is None and now < member.expires
-                   for member in self.members.members())  # fmt: skip
+        return len(self.everybody())
 
     def tell(self, broker: Broker) -> None:
         """Bring the broker up to date; call it again and again, every half second or so.

@@ -225,6 +225,17 @@ class Members:
             yield rows
 
 
+def current_members(members: Members, now: int) -> tuple[str, ...]:
+    """The pseudonyms of who is a member at `now`, in the order of enrolment.
+
+    Raises:
+        MembersError: the members can't be read.
+    """
+    return tuple(
+        each.pseudonym for each in members.members() if each.revoked is None and now < each.expires
+    )
+
+
 _SELECT: Final = "SELECT pseudonym, signing_key, serial, enrolled, expires, revoked FROM members"
 
 

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from random import Random
 from typing import Final
 
 from sync.coordinator.halting import rings_for
@@ -46,6 +45,27 @@ _OFFER: Final = Offer(kind=Kind.BUNDLE, name=_NAME, serial=SERIAL, says="2.0.0")
 _LISTED: Final = Listed(bundle_path(_NAME, SERIAL), _SHA256, 1, _OFFER)
 _ASKS_EVERY_H: Final = 12  # a device that is on looks at least so often: by LOOK, or by itself
 _TRIES_MOST_H: Final = 6  # from fetching to the end of its probation
+
+
+class Chance:
+    """The same bytes for the same seed: SHA-256 of a counter. For simulations, never for keys."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._drawn = 0
+
+    def bytes(self, count: int) -> bytes:
+        """At most 32."""
+        self._drawn += 1
+        return hashlib.sha256(f"{self._seed}/{self._drawn}".encode()).digest()[:count]
+
+    def below(self, end: int) -> int:
+        """A whole number from 0, below `end`."""
+        return int.from_bytes(self.bytes(8), "big") % end
+
+    def happens(self, share: float) -> bool:
+        """Whether it does, with this probability."""
+        return int.from_bytes(self.bytes(7), "big") < share * 2**56
 
 
 class Acts:
@@ -185,12 +205,12 @@ class SimulatedFleet:
         rules: Rules | None = None,
         seed: int = 0,
     ) -> None:
-        chance = Random(seed)
+        chance = Chance(seed)
         self._rules = rules or Rules()
         self._rings = rings or rings_for(devices, self._rules.tolerated)
         self._book = book
         self._repository = repository
-        self._authority = chance.randbytes(32)
+        self._authority = chance.bytes(32)
         self._inbox = Inbox()
         self.devices = tuple(_device(chance, failing, away) for _ in range(devices))
         self._by_name = {each.pseudonym: each for each in self.devices}
@@ -199,7 +219,7 @@ class SimulatedFleet:
         self.desk = RolloutDesk(
             Publisher(
                 _STUDY,
-                _coordinator(self._authority, chance.randbytes(32)),
+                _coordinator(self._authority, chance.bytes(32)),
                 public_key(self._authority),
                 lambda: self._by_name,
                 repository,
@@ -207,7 +227,7 @@ class SimulatedFleet:
             ),
             book,
             self.acts,
-            random_bytes=chance.randbytes,
+            random_bytes=chance.bytes,
         )
 
     def run(self, *, then_abort: bool = False) -> Simulated:
@@ -236,7 +256,8 @@ class SimulatedFleet:
                 until = min(until, hour + 2 * _ASKS_EVERY_H)
             if hour >= until:
                 break
-        hours.append(self._hour(hour, rollout))
+        if hours[-1].hour != hour:
+            hours.append(self._hour(hour, rollout))
         return Simulated(tuple(hours), self.devices)
 
     def _live(self, told: bytes, hour: int) -> None:
@@ -269,12 +290,12 @@ class SimulatedFleet:
         )
 
 
-def _device(chance: Random, failing: float, away: float) -> SimulatedDevice:
-    reason = chance.choice((Reason.GOLDEN, Reason.UNHEALTHY))
-    fails = reason if chance.random() < failing else None
-    looks_at = -1 if chance.random() < away else chance.randrange(_ASKS_EVERY_H)
-    tries_h = chance.randrange(1, _TRIES_MOST_H + 1)
-    return SimulatedDevice(chance.randbytes(16).hex(), fails, looks_at, tries_h)
+def _device(chance: Chance, failing: float, away: float) -> SimulatedDevice:
+    reason = (Reason.GOLDEN, Reason.UNHEALTHY)[chance.below(2)]
+    fails = reason if chance.happens(failing) else None
+    looks_at = -1 if chance.happens(away) else chance.below(_ASKS_EVERY_H)
+    tries_h = 1 + chance.below(_TRIES_MOST_H)
+    return SimulatedDevice(chance.bytes(16).hex(), fails, looks_at, tries_h)
 
 
 def _coordinator(authority: bytes, key: bytes) -> Identity:
