@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from edge_models.errors import BundleError
 
 MANIFEST_NAME: Final = "manifest.json"
-LARGEST_BUNDLE_BYTES: Final = 4 * 1024 * 1024
+LARGEST_BUNDLE_BYTES: Final = 32 * 1024 * 1024
 LARGEST_MANIFEST_BYTES: Final = 64 * 1024
 
 GRAPHS: Final = ("gate", "descriptors", "functionals", "body")

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from sync.publishing.bundles import Addition, bundle_addition
 from sync.publishing.keys import SigningKey, new_key
-from sync.publishing.metadata import OFFLINE, Keyholders, RoleName, first_documents
+from sync.publishing.metadata import first_documents
 from sync.publishing.online import OnlineSigner
 from sync.publishing.publication import publish
 from sync.publishing.repository import Repository
+from sync.publishing.roles import OFFLINE, Keyholders, RoleName
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from sync.coordinator.rollouts import RolloutError
-from sync.publishing.metadata import Listed
 from sync.publishing.repository import Repository
+from sync.publishing.roles import Listed
 from sync.updates.offers import Kind, Offer
 
 REPOSITORY_FOLDER: Final = "updates"
