@@ -1,26 +1,19 @@
 """A study updates its devices, from the engineer's press to a bundle that has proven itself."""
 
-import secrets
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from agent.updates.history import Step
 from agent.updates.updater import Updater
 from edge_models.bundle import shipped_folder
-from sync.updates.offers import Kind
-from sync.updates.rollout import ROLLOUT_FILE, Directive, State, sign_rollouts
 from tests.giving import Giving, giving
-from tests.press import Press
+from tests.rolling_out import TEN_MEGABYTES, heavier, press_of, roll_out
 from tests.test_round_story import wait_until
 from tests.two_ends import needed
-from tests.updating import Change, write_variant
-
-TEN_MEGABYTES = 10_000_000
 
 
 @pytest.fixture
@@ -30,40 +23,8 @@ def study(tmp_path: Path) -> Iterator[Giving]:
         yield study
 
 
-def heavier(size: int) -> Change:
-    """A gate with weights that nothing reads: a bundle as large as one with a larger model."""
-
-    def change(folder: Path) -> None:
-        import onnx
-        from onnx import numpy_helper
-
-        model = onnx.load(folder / "gate.onnx")
-        weights = np.frombuffer(secrets.token_bytes(size), np.uint8)
-        model.graph.initializer.append(numpy_helper.from_array(weights, "spare"))
-        onnx.save(model, folder / "gate.onnx")
-
-    return change
-
-
-def roll_out(study: Giving, press: Press, *changes: Change, number: int, version: str) -> Directive:
-    """Publish a variant and start its rollout, as the coordinator's machine would."""
-    now = study.world.clock()
-    added = press.bundle(
-        write_variant(study.world.folder / version, *changes, version=version), now
-    )
-    listed = added.contents[0].listed
-    directive = Directive(
-        version=1, study="north", number=number, kind=Kind.BUNDLE, name="affect-1",
-        serial=added.offer.serial, path=listed.path, sha256=listed.sha256, rings=(1000,), open=1,
-        key="0c" * 32, state=State.STARTED, withdrawn=(), signed_at=int(now.timestamp()),
-    )  # fmt: skip
-    study.has(ROLLOUT_FILE, sign_rollouts((directive,), study.world.authority.coordinator))
-    return directive
-
-
 def test_ten_megabytes_reach_a_device_over_its_one_connection_and_run(study: Giving) -> None:
-    press = Press.founded(study.folder, "north", study.world.clock())
-    study.has("root.auth", study.world.authority.authorise_root(press.root))
+    press = press_of(study)
     home, said = study.home(0), []
     with ExitStack() as stack:
         broker = stack.enter_context(study.world.broker())

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from agent.courier import Courier
+from agent.updates.updater import Updater
 from sync.broker import embedded_broker
 from sync.coordinator.announce import Podium, announcements
 from sync.coordinator.file_desk import FileDesk
@@ -27,6 +28,7 @@ from sync.updates.source import Source
 from sync.wire import Session
 from tests.bench.figure import Figure
 from tests.giving import BUNDLE, Giving, at_work
+from tests.rolling_out import heavier, press_of, roll_out
 
 _SIZE = 10_000_000
 _WITHIN_S = 5.0
@@ -39,14 +41,20 @@ _PERSON = "ab" * 16
 def measure() -> list[Figure]:
     """One device, a crowd, a broker that is killed, and the broker without Mosquitto."""
     alone_s = statistics.median(_announced_s() for _ in range(_TIMES))
+    active_s = statistics.median(_activated_s() for _ in range(3))
     crowd_s, idle_ms, busy_ms, worst_ms = _crowd()
     again, resumed_s = _killed()
     amqtt_s = _by_amqtt_s()
     return [
         Figure(
-            "10 MB over the line, from its publication to the last byte verified",
-            f"{alone_s:.2f} s", f"<= {_WITHIN_S:.0f} s, with its activation",
-            alone_s <= _WITHIN_S,
+            "a bundle of 10 MB, from its announcement to its activation",
+            f"{active_s:.1f} s", f"<= {_WITHIN_S:.0f} s", active_s <= _WITHIN_S,
+            "as below, and TUF, unpacking, golden vectors in a child in both runtimes, contracts, "
+            "the switch; median of 3",
+        ),
+        Figure(
+            "of that, until the last byte is verified",
+            f"{alone_s:.2f} s", "", None,
             f"Mosquitto with TLS as members have it, coordinator and device on one machine; the "
             f"coordinator notices within 0.2 s and says LOOK; SHA-256; median of {_TIMES}",
         ),
@@ -71,6 +79,22 @@ def measure() -> list[Figure]:
             "the broker of trials, where Mosquitto is not installed; without TLS",
         ),
     ]  # fmt: skip
+
+
+def _activated_s() -> float:
+    """From the moment that the rollout lies in the repository to the switch of the slot."""
+    with tempfile.TemporaryDirectory() as place, at_work(Path(place), 0) as (study, *_):
+        press, home = press_of(study), study.home(0)
+        with study.courier(home) as courier:
+            updater = Updater(home, _files(courier), say=lambda _: None, clock=study.world.clock)
+            courier.on_look = updater.look_soon
+            with updater:
+                time.sleep(_SETTLED_S)
+                roll_out(study, press, heavier(_SIZE), number=1, version="1.0.1")
+                begun_s = time.monotonic()
+                while home.slots.current() is None:
+                    time.sleep(0.01)
+                return time.monotonic() - begun_s
 
 
 def _files(courier: Courier) -> Source:
