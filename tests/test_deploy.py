@@ -21,12 +21,15 @@ from packaging.utils import canonicalize_name
 
 from agent.config import load_settings
 from agent.keys import CREDENTIAL
+from agent.updates import launch
+from agent.updates.release_desk import NOTES, WANTED
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 DEPLOY: Final = ROOT / "deploy"
 LOCKS: Final = DEPLOY / "requirements"
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 SCRIPTS: Final = ("install.sh", "set_up.sh")
+UNITS: Final = ("sottovoce.service", "sottovoce-update.service", "sottovoce-update.path")
 
 OFF_THE_DEVICE: Final = (
     "edge_models/training",
@@ -35,6 +38,8 @@ OFF_THE_DEVICE: Final = (
     "sync/publishing",
 )
 OUR_ROOMS: Final = {"agent", "edge_models", "sync"}
+
+LAUNCHERS_NOTES: Final = (f"{NOTES}/starts.json", f"{NOTES}/kept.json")
 
 PACKAGE_OF: Final = {
     "cv2": "opencv-python-headless",
@@ -57,10 +62,10 @@ def _pins(lock: str) -> dict[str, str]:
     return {canonicalize_name(name): version for name, version in pairs}
 
 
-def _unit() -> dict[str, list[str]]:
-    """Every key of the unit with its values in order; comments are left out."""
+def _unit(name: str = "sottovoce.service") -> dict[str, list[str]]:
+    """Every key of a unit with its values in order; comments are left out."""
     found: dict[str, list[str]] = {}
-    for line in (DEPLOY / "sottovoce.service").read_text(encoding="utf-8").splitlines():
+    for line in (DEPLOY / name).read_text(encoding="utf-8").splitlines():
         key, is_pair, value = line.partition("=")
         if is_pair and not line.startswith("#"):
             found.setdefault(key, []).append(value)
@@ -110,10 +115,15 @@ def test_the_scripts_parse_and_stop_at_the_first_failure(script: str) -> None:
 
 def test_the_device_gets_the_device_lock_and_nothing_that_pip_would_add() -> None:
     script = (DEPLOY / "install.sh").read_text(encoding="utf-8")
-    assert "pip_install -r deploy/requirements/device.txt" in script
-    installs = [line for line in script.splitlines() if "pip install" in line]
-    assert installs
-    assert all("--no-deps" in line for line in installs)
+    fetches = [line for line in script.splitlines() if line.startswith("pip wheel ")]
+    installs = [line for line in script.splitlines() if line.startswith("pip install ")]
+    assert [line.split()[-1] for line in fetches] == [
+        "deploy/requirements/device.txt", '"$source"',
+    ]  # fmt: skip
+    assert [line.split()[-1] for line in installs] == ['"$house"/*.whl']
+    assert all("--no-deps" in line for line in fetches + installs)
+    assert all("--no-index" in line for line in installs)
+    assert sum("-m pip" in line for line in script.splitlines()) == 1  # what these lines call
 
 
 def _set_up(folder: Path, **programs: str) -> subprocess.CompletedProcess[str]:
@@ -211,21 +221,71 @@ def test_the_units_credential_is_the_one_that_the_agent_looks_for() -> None:
     assert re.findall(r"^#?LoadCredentialEncrypted=([^:\n]+):", text, re.M) == [CREDENTIAL]
 
 
-def test_systemd_knows_every_line_of_the_unit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", UNITS)
+def test_systemd_knows_every_line_of_the_units(tmp_path: Path, name: str) -> None:
     analyse = shutil.which("systemd-analyze")
     if analyse is None:
         pytest.skip("needs systemd-analyze: apt-get install systemd")
-    text = (DEPLOY / "sottovoce.service").read_text(encoding="utf-8")
-    unit = tmp_path / "sottovoce.service"
-    unit.write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", text, flags=re.M))
+    for other in UNITS:
+        text = (DEPLOY / other).read_text(encoding="utf-8")
+        unit = re.sub(r"^ExecStart=(-?)\S+", r"ExecStart=\1/bin/true", text, flags=re.M)
+        (tmp_path / other).write_text(unit)
     said = subprocess.run(
-        [analyse, "verify", "--recursive-errors=no", unit],
+        [analyse, "verify", "--recursive-errors=no", tmp_path / name],
         capture_output=True,
         text=True,
         timeout=30,
     )
-    assert "sottovoce.service" not in said.stderr
+    assert "sottovoce" not in said.stderr
     assert said.returncode == 0, said.stderr
+
+
+# Who writes code, and who runs it.
+
+
+def test_the_agent_can_not_write_its_own_code() -> None:
+    unit = _unit()
+    assert unit["ProtectSystem"] == ["strict"]
+    assert "ReadWritePaths" not in unit
+    assert "BindPaths" not in unit
+    (start,) = unit["ExecStart"]
+    assert start.startswith("/usr/bin/python3.11 -I /opt/sottovoce/launch.py ")
+    assert unit["KillMode"] == ["mixed"]  # the launcher alone is told, and passes it on, once
+    assert unit["RestartPreventExitStatus"] == ["2"]
+
+
+def test_what_installs_releases_has_no_network_and_writes_there_only() -> None:
+    unit = _unit("sottovoce-update.service")
+    assert unit["PrivateNetwork"] == ["yes"]
+    assert unit["ProtectSystem"] == ["strict"]
+    assert unit["ReadWritePaths"] == ["/opt/sottovoce/releases /opt/sottovoce/wheels"]
+    assert set(unit["CapabilityBoundingSet"][0].split()) == {
+        "CAP_DAC_READ_SEARCH", "CAP_KILL", "CAP_SETGID", "CAP_SETUID",
+    }  # fmt: skip
+    assert unit["NoNewPrivileges"] == ["yes"]
+    assert "--user sottovoce work" in unit["ExecStart"][-1]
+
+
+def test_a_broken_release_can_not_keep_the_other_from_settling() -> None:
+    starts = _unit("sottovoce-update.service")["ExecStart"]
+    for start, slot in zip(starts[:2], "ab", strict=True):
+        assert start.startswith(f"-/opt/sottovoce/releases/{slot}/bin/python ")
+        assert start.endswith(" settle")
+
+
+def test_the_installer_is_woken_by_the_notes_that_are_written() -> None:
+    unit = _unit("sottovoce-update.path")
+    written = {f"/var/lib/sottovoce/updates/{name}" for name in (WANTED, *LAUNCHERS_NOTES)}
+    assert set(unit["PathChanged"]) == written
+    source = Path(launch.__file__).read_text(encoding="utf-8")
+    assert all(f'"{name.partition("/")[2]}"' in source for name in LAUNCHERS_NOTES)
+
+
+def test_the_script_puts_each_unit_in_place_and_nothing_else_of_the_same_name() -> None:
+    script = (DEPLOY / "install.sh").read_text(encoding="utf-8")
+    (named,) = re.findall(r"for unit in (.*); do", script)
+    assert set(named.split()) == set(UNITS)
+    assert {path.name for path in DEPLOY.glob("sottovoce*.*")} == {*UNITS, "sottovoce.toml"}
 
 
 # The settings.

@@ -23,7 +23,7 @@ from sync.updates import offers
 from sync.updates.rejected import Reason, UpdateRejected
 from sync.updates.trust import Trust
 from tests.update_repository import NOW, STUDY, Mirror, Repository
-from tests.wheels import described, list_of, make_wheel, project_wheel, small_release
+from tests.wheels import list_of, make_wheel, project_wheel, small_release
 
 
 class Study:
@@ -65,8 +65,8 @@ class Device:
         slot.mkdir(parents=True)
         first = small_release(folder / "by-hand", "0.1.0", runs=self.logs("0"))
         build_environment([first, study.beside], slot)
-        self.desk.wheels.add(described(study.beside), study.beside)
-        self.installer.adopt("a")
+        shutil.copy(study.beside, first.parent)
+        self.installer.adopt("a", first.parent)
         self.installer.pin(study.repository.first_root)
         shutil.copy(launch.__file__, self.prefix / "launch.py")
         (self.prefix / "current").symlink_to("releases/current")

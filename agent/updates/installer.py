@@ -1,8 +1,9 @@
 """Installs a release that the agent has fetched; it runs as another user, without any network.
 
-    python -I -m agent.updates.installer --prefix /opt/sottovoce adopt b
+    python -I -m agent.updates.installer --prefix /opt/sottovoce adopt b WHEELS
     python -I -m agent.updates.installer --prefix … --trust FOLDER pin ROOT
-    python -I -m agent.updates.installer --prefix … --trust FOLDER --state FOLDER --user NAME work
+    python -I -m agent.updates.installer --prefix … --state FOLDER settle
+    python -I -m agent.updates.installer --prefix … --state FOLDER --trust FOLDER --user NAME work
 
 Rules it upholds: who runs the agent can't write the agent's code; this can, and believes nothing
 of what the agent hands over: it has a trust folder and a floor of time of its own, pinned by the
@@ -10,14 +11,15 @@ person who installed it, and verifies metadata, list and wheels anew; the new re
 the agent's user, never as this one; what runs is not touched before one rename. Whether the study's
 rollout has come to this device is the agent's business: here, only what TUF allows is installed.
 
-`work` first settles the release that runs (the launcher gave it up: go back; the agent kept it:
-commit), then takes the one that is wanted, and leaves an answer. `adopt` is the end of an
-installation by hand: the release in a slot that install.sh filled is committed as it is.
+`settle` goes back from a release that the launcher gave up, and commits one that the agent kept.
+`work` settles, then takes the release that is wanted, and leaves an answer. `adopt` is the end of
+an installation by hand: what install.sh put into a slot is committed, its wheels are kept.
 
 In the life of a release: handed over → **idle slot, trial, `current`** → launcher.
 """
 
 import argparse
+import hashlib
 import pwd
 import sys
 import tempfile
@@ -177,8 +179,17 @@ class Installer:
         """
         self._trust.init(root)
 
-    def adopt(self, letter: str) -> None:
-        """Label, switch to and commit what install.sh has put into a slot."""
+    def adopt(self, letter: str, wheels: Path) -> None:
+        """Label, switch to and commit what install.sh has put into a slot from these wheels.
+
+        Raises:
+            UpdateRejected: NO_ROOM.
+            SlotError: the slots can't be written.
+        """
+        for file in sorted(wheels.glob("*.whl")):
+            raw = file.read_bytes()
+            digest = hashlib.sha256(raw).hexdigest()
+            self.wheels.add(Wheel(file=file.name, sha256=digest, bytes=len(raw)), file)
         folder = self._prefix / RELEASES
         says = version(NAME)
         own = Label(kind=Kind.RELEASE, name=BY_HAND, serial=1, says=says, sha256="0" * 64)
@@ -243,17 +254,16 @@ def _listed(file: Path) -> WheelList:
 def work(installer: Installer) -> int:
     """Settle, then take what is wanted; a refusal is an answer, and no failure of this program."""
     installer.settle()
-    wanted = installer.wanted()
-    if wanted is None:
-        return 0
-    try:
-        slot = installer.install(wanted.serial)
-    except Explained as fault:
-        installer.answer(wanted, fault)
-        print(f"Release {wanted.serial} was not taken: {fault}")
-        return 0
-    installer.answer(wanted)
-    print(f"Version {slot.label.says} is in slot '{slot.folder.name}', on probation.")
+    while (wanted := installer.wanted()) is not None:  # the agent may have asked meanwhile
+        try:
+            slot = installer.install(wanted.serial)
+        except Explained as fault:
+            installer.answer(wanted, fault)
+            print(f"Release {wanted.serial} was not taken: {fault}")
+        else:
+            installer.answer(wanted)
+            print(f"Version {slot.label.says} is in slot '{slot.folder.name}', on probation.")
+        installer.settle()
     return 0
 
 
@@ -267,8 +277,11 @@ def main() -> int:
     parser.add_argument("--state", type=Path, default=Path("/nonexistent"), help="the agent's")
     parser.add_argument("--user", help="whom the agent runs as; a new release is tried as them")
     acts = parser.add_subparsers(dest="act", required=True)
-    acts.add_parser("adopt").add_argument("slot", choices=LETTERS)
+    adopt = acts.add_parser("adopt")
+    adopt.add_argument("slot", choices=LETTERS)
+    adopt.add_argument("wheels", type=Path)
     acts.add_parser("pin").add_argument("root", type=Path)
+    acts.add_parser("settle")
     acts.add_parser("work")
     said = parser.parse_args()
     installer = Installer(
@@ -281,10 +294,12 @@ def main() -> int:
     try:
         match said.act:
             case "adopt":
-                installer.adopt(said.slot)
+                installer.adopt(said.slot, said.wheels)
             case "pin":
                 with said.root.open("rb") as file:
                     installer.pin(file.read(_MOST_ROOT_BYTES))
+            case "settle":
+                installer.settle()
             case _:
                 return work(installer)
     except Explained as fault:
