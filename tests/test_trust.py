@@ -372,9 +372,11 @@ def test_an_online_key_that_lies_about_time_is_undone_by_the_next_root(
 
 
 def test_a_list_signed_after_its_own_end_is_refused(repository: Repository, device: Trust) -> None:
-    repository.lasts["timestamp"] = -1
-    repository.publish("timestamp")
-    with refused(Reason.MALFORMED, Reason.EXPIRED):
+    timestamp = repository.documents["timestamp"]
+    timestamp.version += 1
+    timestamp.unrecognized_fields[offers.BINDING_FIELD]["signed_at"] += 3 * 86_400
+    repository.serve("timestamp", repository.sign("timestamp"))
+    with refused(Reason.MALFORMED):
         device.refresh()
 
 
@@ -569,6 +571,20 @@ def test_the_targets_role_offers_nothing_itself(repository: Repository, device: 
     device.refresh()
     with refused(Reason.NOT_ALLOWED):
         device.offer("bundles/affect-1/9.bundle")
+
+
+def test_a_delegation_that_was_drawn_too_wide_changes_no_folder(
+    repository: Repository, device: Trust
+) -> None:
+    assert repository.targets.delegations is not None and repository.targets.delegations.roles
+    paths = repository.targets.delegations.roles["bundles"].paths
+    assert paths is not None
+    paths.append("heads/*")
+    repository.add("heads/affect-1.json", b"{}", role="bundles")
+    repository.release("bundles", "targets")
+    device.refresh()
+    with refused(Reason.NOT_ALLOWED):
+        device.offer("heads/affect-1.json")
 
 
 @pytest.mark.parametrize(

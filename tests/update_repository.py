@@ -106,8 +106,8 @@ class Repository:
             target.unrecognized_fields["custom"] = {offers.OFFER_FIELD: offer}
         target.unrecognized_fields |= more
         self.documents[role].targets[path] = target
-        folder, _, name = path.rpartition("/")
-        self.files[f"targets/{folder}/{target.hashes['sha256']}.{name}"] = content
+        folder, slash, name = path.rpartition("/")
+        self.files[f"targets/{folder}{slash}{target.hashes['sha256']}.{name}"] = content
 
     def add_bundle(self, serial: int, content: bytes, **said: Any) -> str:
         path = offers.bundle_path("affect-1", serial)

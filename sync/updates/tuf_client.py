@@ -68,9 +68,7 @@ class Client(Updater):
         super().__init__(str(folder), METADATA, fetcher=self._by, config=_LIMITS, bootstrap=root)
         if not isinstance(getattr(self._trusted_set, "reference_time", None), datetime):
             raise ContractError("python-tuf has another clock than this version knows.")
-        first = self._signed_at(Root.type)
-        self._floor = floor if first is None else floor.raised(first)
-        self._trusted_set.reference_time = self._floor.now(clock)
+        self._trusted_set.reference_time = floor.now(clock)
 
     @classmethod
     def opened(
