@@ -28,7 +28,12 @@ LOCKS: Final = DEPLOY / "requirements"
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 SCRIPTS: Final = ("install.sh", "set_up.sh")
 
-OFF_THE_DEVICE: Final = ("edge_models/training", "edge_models/threats", "sync/coordinator")
+OFF_THE_DEVICE: Final = (
+    "edge_models/training",
+    "edge_models/threats",
+    "sync/coordinator",
+    "sync/publishing",
+)
 OUR_ROOMS: Final = {"agent", "edge_models", "sync"}
 
 PACKAGE_OF: Final = {
