@@ -237,8 +237,10 @@ class RolloutBook:
 
 
 @contextmanager
-def open_rollout_book(path: Path) -> Iterator[RolloutBook]:
+def open_rollout_book(path: Path, *, durable: bool = True) -> Iterator[RolloutBook]:
     """Open the rollouts at `path`, or begin them; closed when the context ends.
+
+    `durable` False: of a simulation, which waits for no disk.
 
     Raises:
         RolloutBookError: the file is damaged, not ours, or its folder can't be written.
@@ -249,16 +251,16 @@ def open_rollout_book(path: Path) -> Iterator[RolloutBook]:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         with _explained(path):
-            _prepare(connection, path)
+            _prepare(connection, path, durable)
         yield RolloutBook(connection, path)
     finally:
         connection.close()
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, durable: bool) -> None:
     connection.execute("PRAGMA busy_timeout = 10000")
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
     connection.execute("BEGIN IMMEDIATE")
     (ours,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()

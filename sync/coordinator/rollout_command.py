@@ -253,7 +253,7 @@ def _simulate(arguments: argparse.Namespace, console: Console) -> None:
     rings = arguments.rings or rings_for(arguments.devices, rules.tolerated)
     with (
         tempfile.TemporaryDirectory(prefix="sottovoce-rollout-") as folder,
-        open_rollout_book(Path(folder) / ROLLOUT_BOOK_FILE) as book,
+        open_rollout_book(Path(folder) / ROLLOUT_BOOK_FILE, durable=False) as book,
         console.status(f"{arguments.devices} devices take a version, ring by ring"),
     ):
         fleet = SimulatedFleet(

@@ -251,8 +251,9 @@ class RolloutDesk:
                 kept = Rollout(directive, rules, directive.signed_at, now)
                 if directive.state in (State.STARTED, State.FINISHED):
                     why = "Paused: what the coordinator kept was older than what it had published."
-                    kept = replace(kept.paused(now), why=why)
-                self._keep(kept, by="rule")
+                    self._keep(replace(kept.paused(now), why=why), by="rule")
+                else:  # that act is in the log
+                    self._book.keep(kept)
         self._agrees = True
 
     def _said_before(self, now: int) -> tuple[Directive, ...]:
