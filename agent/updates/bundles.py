@@ -121,6 +121,14 @@ class Bundles:
             return None  # the next look says why
         return Question(staged.label, fit.questions, fit.notes, bundle.consent)
 
+    def ask_again(self) -> None:
+        """Let a person who said no be asked once more about what still lies ready."""
+        staged = self.slots.staged()
+        if staged is not None:
+            steps = self._lines(staged.label)
+            if steps and (steps[-1].step, steps[-1].reason) == (Step.REJECTED, Reason.DECLINED):
+                self.note(staged.label, Step.ASKED)
+
     def answer(self, home: Home, *, yes: bool) -> Label:
         """The person's word on what waits; after a yes it is switched to.
 
@@ -156,8 +164,11 @@ class Bundles:
         self.history.add(Line.of(label, step, int(self.clock().timestamp()), why=why))
 
     def _waits(self, label: Label) -> bool:
-        steps = [line.step for line in self.history.lines() if line.sha256 == label.sha256]
-        return steps[-1:] == [Step.ASKED]
+        lines = self._lines(label)
+        return bool(lines) and lines[-1].step is Step.ASKED
+
+    def _lines(self, label: Label) -> list[Line]:
+        return [line for line in self.history.lines() if line.sha256 == label.sha256]
 
     def _staged(self) -> Slot:
         staged = self.slots.staged()

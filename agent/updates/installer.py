@@ -51,7 +51,7 @@ from agent.updates.release_desk import (
     wheels_of,
 )
 from agent.updates.release_trial import try_release
-from agent.updates.slots import LETTERS, Label, Slot, Slots, write_durably
+from agent.updates.slots import LETTERS, Label, Slot, Slots
 from agent.updates.wheelhouse import (
     MOST_UNPACKED_BYTES,
     Wheelhouse,
@@ -62,6 +62,7 @@ from agent.updates.wheelhouse import (
 from edge_models.errors import Explained
 from sync.envelope import Message, decoded, encoded
 from sync.errors import ProtocolError
+from sync.updates.durable import write_durably
 from sync.updates.mirrors import FolderMirror
 from sync.updates.offers import Kind, Offer, Serial, release_path, wheel_path
 from sync.updates.rejected import Reason, UpdateRejected

@@ -96,6 +96,7 @@ def apply(
         SlotError: an update is on probation, or another process is at it.
     """
     bundles = bundles_of(home)
+    bundles.ask_again()
     if bundles.question(home) is None:
         with _trusting(home, address) as trust:
             target = trust.newest(Kind.BUNDLE, home.bundle.name)

@@ -24,10 +24,10 @@ from typing import Annotated, Final
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt
 
-from agent.updates.durable import write_durably
 from agent.updates.slots import Slot
 from sync.envelope import Message, decoded, encoded
 from sync.errors import ProtocolError
+from sync.updates.durable import write_durably
 from sync.updates.offers import Sha256
 from sync.updates.rejected import Reason, UpdateRejected
 

@@ -36,9 +36,9 @@ from typing import Annotated, Final, Literal, TypeVar
 from pydantic import Field
 
 from agent.errors import SlotError
-from agent.updates.durable import DRAFT, settle, sync, write_durably
 from sync.envelope import Message, decoded, encoded
 from sync.errors import ProtocolError
+from sync.updates.durable import DRAFT, settle, sync, write_durably
 from sync.updates.offers import Kind, Offer, Serial, Sha256, Short
 from sync.updates.rejected import Reason, UpdateRejected
 
@@ -305,7 +305,7 @@ class Slots:
         sync(self.folder)
 
     def _write(self, name: str, content: bytes) -> None:
-        write_durably(self.folder / name, content)
+        write_durably(self.folder / name, content, 0o644)
 
     @contextmanager
     def _locked(self, name: str = "lock", *, wait: bool = True) -> Iterator[None]:

@@ -22,8 +22,9 @@ from pydantic import Field, StrictInt
 
 from sync.envelope import MOST_PAYLOAD_BYTES, Message, decoded, encoded
 from sync.errors import ProtocolError, PublishingError
-from sync.publishing.files import explained, sync_folder
+from sync.publishing.files import explained
 from sync.publishing.keys import PublicKey, SigningKey
+from sync.updates.durable import sync
 
 LOG_NAME: Final = "audit.jsonl"
 
@@ -113,7 +114,7 @@ class Log:
                 file.write(raw)
                 file.flush()
                 os.fsync(file.fileno())
-            sync_folder(self.path.parent)
+            sync(self.path.parent)
         return LogHead(lines=entry.number, digest=_digest(raw))
 
     def verified(self, keys: Mapping[str, PublicKey], head: LogHead | None) -> tuple[Act, ...]:

@@ -3,12 +3,12 @@
 In the life of a bundle: how everything of the repository, and every key, is written.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sync.errors import PublishingError
+from sync.updates.durable import write_durably
 
 
 def put(path: Path, content: bytes, mode: int = 0o644) -> None:
@@ -17,27 +17,7 @@ def put(path: Path, content: bytes, mode: int = 0o644) -> None:
     Raises:
         OSError: it can't be; what was there before still is.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on disk, too."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    write_durably(path, content, mode)
 
 
 def read(path: Path, most_bytes: int) -> bytes:

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from sync.updates.durable import sync_folder
+from sync.updates.durable import sync
 from sync.updates.rejected import Reason, UpdateRejected
 from sync.updates.source import Source
 
@@ -52,7 +52,7 @@ def fetch(source: Source, path: str, *, length: int, hashes: Hashes, into: Path,
                 Reason.ALTERED, "An update's file is not the one that was signed for."
             )
         part.replace(final)
-        sync_folder(into)
+        sync(into)
         return final
 
 

@@ -1,44 +1,66 @@
-"""Writes a small file so that a reader finds the old bytes or the new ones, never a piece of them.
+"""Files that are on disk when a call returns: the old bytes or the new ones, their names with them.
 
 Rules it upholds: the new bytes are on the disk before they get the name, and the name is on the
 disk before the caller goes on; a draft has one fixed name, so that none are left over after many
 cuts of the power, and is never followed as a link.
 
-In the life of a bundle: metadata, the floor of time and each finished download are kept so.
+In the life of a bundle: metadata, the floor of time, downloads, slots and history are kept so.
+
+Source: rename(2) ("atomically replaced"), fsync(2) (a file's name needs its folder's).
 """
 
+import contextlib
 import os
 from pathlib import Path
+from typing import Final
+
+DRAFT: Final = ".draft"
+"""How the name of a file or link begins before it is put in place by one rename."""
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Replace the file (mode 600) at once, even if the power fails at any moment.
+def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Replace a small file at once, even if the power fails at any moment.
 
     Raises:
         OSError: the folder can't be written, or the disk is full; the old file is as it was.
     """
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
+    draft = path.with_name(f"{DRAFT}.{path.name}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(draft, flags, 0o600), "wb") as file:
-        try:
+    try:
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, flags, mode), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        except OSError:
-            draft.unlink(missing_ok=True)
-            raise
-    draft.replace(path)
-    sync_folder(path.parent)
+        draft.replace(path)
+        sync(path.parent)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
 
 
-def sync_folder(folder: Path) -> None:
-    """Have what was renamed or removed in a folder on the disk before going on.
+def settle(folder: Path) -> None:
+    """Have everything in a folder on disk, files before the folders that name them.
 
     Raises:
-        OSError: it can't be.
+        OSError: the disk fails, or is full.
     """
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    for path, folders, files in os.walk(folder, topdown=False):
+        for name in files + folders:
+            if not (inside := Path(path) / name).is_symlink():
+                sync(inside)
+        sync(Path(path))
+    sync(folder.parent)
+
+
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on disk; a link is refused.
+
+    Raises:
+        OSError: the disk fails, or is full.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         os.fsync(handle)
     finally:
