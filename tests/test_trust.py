@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tuf.api.metadata import MetaFile
 
-from sync.updates import offers
+from sync.updates import durable, offers
 from sync.updates.rejected import Reason, UpdateRejected
 from sync.updates.source import Source
 from sync.updates.trust import Trust
@@ -750,3 +750,49 @@ def test_a_missing_list_is_out_of_reach(repository: Repository, device: Trust) -
 def test_no_path_leads_out(device: Trust, path: str) -> None:
     with refused(Reason.BAD_PATH):
         device.offer(path)
+
+
+class PowerCut(BaseException):
+    """Nothing that is done in a program's last moment can be caught by it."""
+
+
+@pytest.mark.parametrize("step", range(1, 25))
+def test_a_power_cut_at_any_step_of_a_refresh_leaves_a_device_that_can_go_on(
+    repository: Repository,
+    device: Trust,
+    mirror: Mirror,
+    step: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The cut comes before the n-th time that something would reach the disk."""
+    old = repository.files["metadata/timestamp.json"]
+    path = repository.add_bundle(7, CONTENT)
+    repository.publish("root")
+    repository.release("bundles", "targets")
+    left = [step]
+    real = durable.os.fsync
+
+    def sometimes(handle: int) -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise PowerCut
+        real(handle)
+
+    monkeypatch.setattr(durable.os, "fsync", sometimes)
+    try:
+        device.refresh()
+        device.offer(path)
+    except PowerCut:
+        pass
+    else:
+        assert left[0] > 0  # there were fewer steps than that
+    monkeypatch.undo()
+    adopted = json.loads((tmp_path / "trust" / "timestamp.json").read_bytes())["signed"]["version"]
+    restarted = a_device(tmp_path / "trust", mirror)
+    restarted.refresh()
+    assert restarted.offer(path) is not None
+    assert adopted in (1, 2)
+    repository.files["metadata/timestamp.json"] = old
+    with refused(Reason.OLDER):
+        a_device(tmp_path / "trust", mirror).refresh()
