@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from sync.coordinator.rollouts import RolloutError
-from sync.publishing.metadata import Listed
 from sync.publishing.repository import Repository
+from sync.publishing.roles import Listed
 from sync.updates.offers import Kind, Offer
 
 REPOSITORY_FOLDER: Final = "updates"
-"""In the coordinator's state folder, unless another one is named."""
+"""In the coordinator's state folder."""
+ONLINE_KEY_FILE: Final = "online.key.pem"
+"""Beside it: the key of snapshot, timestamp and heads, which signs the log of acts, too."""
 LATEST: Final = "latest"
 
 
@@ -52,5 +54,5 @@ def find(repository: Path, kind: Kind, name: str, serial: str) -> tuple[Offer, L
     raise RolloutError(
         f"The repository '{repository}' offers no {kind.value} '{name}' {serial} (serials of that "
         f"name: {there}).",
-        f"Publish it: sottovoce publish {kind.value}; or name the repository with --repository.",
+        f"Publish it: sottovoce publish {kind.value} --repository '{repository}'",
     )

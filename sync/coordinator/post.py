@@ -24,6 +24,7 @@ from sync.coordinator.drafts import draft_of, noise_in
 from sync.coordinator.intake import Intake
 from sync.coordinator.learning import Learning, School
 from sync.coordinator.ledger import judge, keep_round
+from sync.coordinator.rollout_desk import RolloutDesk
 from sync.coordinator.round_book import RoundBook, Wish
 from sync.coordinator.rounds import Letter, Rounds
 from sync.coordinator.store import PeriodSum, ReportStore
@@ -70,7 +71,8 @@ class Study:
 class Post:
     """A context manager: inside, it is connected or tries to be, and rounds go on.
 
-    Without a `school` there are no courses of federated rounds.
+    Without a `school` there are no courses of federated rounds; without `rollouts` nobody is told
+    to update, and what devices say of updates is nonsense.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Post:
         *,
         random_bytes: Callable[[int], bytes],
         school: School | None = None,
+        rollouts: RolloutDesk | None = None,
         clock: Callable[[], float] = time.time,
         on_fault: Callable[[Explained], None] = say_in_log,
     ) -> None:
@@ -90,6 +93,7 @@ class Post:
         self._store = store
         self._clock = clock
         self._on_fault = on_fault
+        self._rollouts = rollouts
         self._intake = Intake(study.name, study.policy, store, study.is_member)
         self._inbox = Inbox()
         self._outbox = threading.Lock()  # guards what follows
@@ -185,6 +189,8 @@ class Post:
         match parcel.kind:
             case Kind.ROUND:
                 self.rounds.receive(bytes.fromhex(pseudonym), parcel.content, now)
+            case Kind.PROGRESS if self._rollouts is not None:
+                self._rollouts.hear(pseudonym, parcel.content, now)
             case Kind.STATUS:
                 head = parse_head(parcel.content[_MOMENT_BYTES:])
                 if (head.study, head.pseudonym) != (self._study.name, pseudonym):
@@ -208,6 +214,8 @@ class Post:
             try:
                 for wish in self._book.take_wishes():
                     self._begin(wish)
+                if self._rollouts is not None:
+                    self._rollouts.advance(int(self._clock()))
                 if self.learning is not None:
                     for given in self.learning.advance(int(self._clock())):
                         everybody = AllTopic(self._study.name)

@@ -23,7 +23,7 @@ from sync.envelope import Message, decoded, encoded
 from sync.errors import ProtocolError
 from sync.identity import Identity
 from sync.publishing.files import put
-from sync.publishing.metadata import Listed
+from sync.publishing.roles import Listed
 from sync.retry import say_in_log
 from sync.updates.offers import Kind, Offer, Serial
 from sync.updates.progress import parse_progress

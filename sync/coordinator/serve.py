@@ -17,6 +17,7 @@ import threading
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -28,17 +29,24 @@ from sync.coordinator.estimate import DEFAULT_MINIMUM
 from sync.coordinator.founded import Founded, opened_study
 from sync.coordinator.intake import Intake
 from sync.coordinator.learning import School
+from sync.coordinator.offered import ONLINE_KEY_FILE, REPOSITORY_FOLDER, find
 from sync.coordinator.policy_file import policy_of
 from sync.coordinator.post import Post
 from sync.coordinator.post import Study as PostStudy
+from sync.coordinator.rollout_answers import RolloutsHeld
+from sync.coordinator.rollout_book import ROLLOUT_BOOK_FILE, open_rollout_book
+from sync.coordinator.rollout_desk import Publisher, RolloutDesk
 from sync.coordinator.round_answers import RoundsHeld
 from sync.coordinator.round_book import BOOK_FILE, open_round_book
 from sync.coordinator.service import Study, application, served
 from sync.coordinator.store import open_store
 from sync.endpoint import Endpoint, Tls
-from sync.errors import BrokerError, PolicyError, StudyError
+from sync.errors import BrokerError, PolicyError, PublishingError, StudyError
 from sync.messages import CELLS
 from sync.policy import Policy, parse_policy, policy_digest
+from sync.publishing.keys import open_key
+from sync.publishing.online import OnlineSigner
+from sync.publishing.repository import Repository
 from sync.stopping import stopped_by_signals
 from sync.topics import all_reports
 from sync.transport import Subscription
@@ -97,6 +105,8 @@ def run(arguments: argparse.Namespace) -> int:
         PolicyError: the policy can't be read, or the state belongs to another study.
         ReportStoreError: the state's folder or store can't be used.
         RoundBookError: the rounds of a founded study can't be read or kept.
+        RolloutBookError: its rollouts can't.
+        PublishingError: its online key can't be opened.
         StudyError: no study is named, or another was founded in the state's folder.
         MembersError: the study's members can't be read.
         DeskError: the enrolment desk's port is taken.
@@ -139,9 +149,12 @@ def run(arguments: argparse.Namespace) -> int:
                 on_fault=_say,
             )
             feed, post = _LiveFeed(stack.enter_context(subscription), feed_name), None
-            rounds = None
+            rounds, rollouts = None, None
         else:
             book = stack.enter_context(open_round_book(state / BOOK_FILE))
+            rollout_book = stack.enter_context(open_rollout_book(state / ROLLOUT_BOOK_FILE))
+            publisher = publisher_of(founded, state / REPOSITORY_FOLDER)
+            rollouts = RolloutsHeld(rollout_book, publisher)
             post = Post(
                 post_study(founded, policy, policy_digest(policy_bytes)),
                 endpoint,
@@ -149,6 +162,7 @@ def run(arguments: argparse.Namespace) -> int:
                 store,
                 random_bytes=secrets.token_bytes,
                 school=_school(arguments.bundle, state),
+                rollouts=_rollout_desk(rollouts, state),
                 on_fault=_say,
             )
             feed = _LiveFeed(stack.enter_context(post), feed_name)
@@ -156,7 +170,7 @@ def run(arguments: argparse.Namespace) -> int:
         kind = own.kind if own else "external"
         study = Study(name, policy, arguments.minimum)
         page_port = stack.enter_context(
-            served(application(study, store, feed, rounds), arguments.port_page)
+            served(application(study, store, feed, rounds, rollouts), arguments.port_page)
         )
         page = f"http://127.0.0.1:{page_port}"
         print(f"ready mqtt={host}:{port} page={page} broker={kind}")
@@ -180,6 +194,38 @@ def post_study(founded: Founded, policy: Policy, digest: str) -> PostStudy:
         authority.public_key,
         founded.is_member,
         founded.count,
+    )
+
+
+def publisher_of(founded: Founded, repository: Path) -> Publisher:
+    """What rollouts have to know of a founded study and its repository."""
+    authority = founded.authority
+    return Publisher(
+        authority.about.study,
+        authority.coordinator,
+        authority.public_key,
+        founded.everybody,
+        repository,
+        partial(find, repository),
+    )
+
+
+def _rollout_desk(held: RolloutsHeld, state: Path) -> RolloutDesk | None:
+    """None where the coordinator has no online key: every rollout is an act that it signs."""
+    file = state / ONLINE_KEY_FILE
+    if not file.exists():
+        return None
+    key = open_key(file, _no_passphrase)
+    signer = OnlineSigner(Repository(held.publisher.repository), (key,))
+    return RolloutDesk(
+        held.publisher, held.book, signer, random_bytes=secrets.token_bytes, on_fault=_say
+    )
+
+
+def _no_passphrase(path: Path) -> str:
+    raise PublishingError(
+        f"The coordinator starts alone and can't open '{path}', which has a passphrase.",
+        "Give it a key of its own: sottovoce publish key new online --no-passphrase",
     )
 
 

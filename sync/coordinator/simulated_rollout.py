@@ -21,7 +21,7 @@ from sync.coordinator.rollout_desk import Publisher, RolloutDesk, start_of
 from sync.coordinator.rollouts import Rollout, Rules
 from sync.identity import COORDINATOR, Identity, Role, issue_credential, public_key
 from sync.inbox import Inbox
-from sync.publishing.metadata import Listed
+from sync.publishing.roles import Listed
 from sync.release import release_protocol
 from sync.topics import UpTopic
 from sync.updates.offers import Kind, Offer, bundle_path

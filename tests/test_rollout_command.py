@@ -1,0 +1,164 @@
+"""`sottovoce rollout`: asks the coordinator, says what to expect, and shows how it stands."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_models.command import main
+from sync.coordinator.rollout_book import ROLLOUT_BOOK_FILE, Deed, Wish, open_rollout_book
+from sync.coordinator.rollout_command import _duration, _rings, _share
+from sync.coordinator.rollout_desk import RolloutDesk, Start
+from sync.coordinator.rollouts import Rules
+from sync.coordinator.serve import publisher_of
+from sync.envelope import decoded
+from sync.publishing.online import OnlineSigner
+from sync.publishing.publication import verified_log
+from sync.updates.offers import Kind
+from sync.updates.rollout import ROLLOUT_FILE, State, parse_rollouts
+from tests.releasing_to_a_study import Published, published_study
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Published]:
+    monkeypatch.setenv("COLUMNS", "300")
+    with published_study(tmp_path) as study:
+        study.publish(1)
+        study.publish(2)
+        yield study
+
+
+def rollout(study: Published, *words: str) -> int:
+    return main(["rollout", *words, "--state", str(study.state)])
+
+
+def wishes(study: Published) -> tuple[Wish, ...]:
+    with open_rollout_book(study.state / ROLLOUT_BOOK_FILE) as book:
+        return book.take_wishes()
+
+
+def works(study: Published, seconds: int = 0) -> None:
+    """The coordinator, for a moment: its desk with the real log of acts."""
+    publisher = publisher_of(study.world.founded, study.repository.folder)
+    with open_rollout_book(study.state / ROLLOUT_BOOK_FILE) as book:
+        signer = OnlineSigner(study.repository, [study.keys["online"]])
+        desk = RolloutDesk(publisher, book, signer, random_bytes=bytes)
+        desk.advance(study.repository.state().signed_at + seconds)
+
+
+def test_the_newest_is_asked_for_with_rings_that_fit_the_study(
+    study: Published, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study.enrol(500)
+    assert not rollout(study, "start", "bundle", "affect-1", "latest", "--soak", "2h")
+    said = capsys.readouterr().out
+    assert "roll out bundle affect-1 2 (1.2.0)" in said
+    assert "Rings: 37 %, 100 % of 500 devices" in said
+    assert "past the first 185 with a probability of 1.9 %" in said
+    (wish,) = wishes(study)
+    assert (wish.deed, wish.kind, wish.name) == (Deed.START, Kind.BUNDLE, "affect-1")
+    start = decoded(wish.content, Start)
+    assert (start.serial, start.rings, start.rules) == (2, (370, 1000), Rules(soak_s=7200))
+
+
+def test_a_version_and_rings_can_be_named(study: Published) -> None:
+    assert not rollout(
+        study, "start", "bundle", "affect-1", "1", "--rings", "1,10,50,100", "--tolerate", "5%",
+        "--enough", "0.5", "--silent", "3d",
+    )  # fmt: skip
+    (wish,) = wishes(study)
+    start = decoded(wish.content, Start)
+    assert (start.serial, start.rings) == (1, (10, 100, 500, 1000))
+    assert (start.rules.tolerated, start.rules.enough) == (0.05, 0.5)
+    assert start.rules.silent_s == 3 * 24 * 3600
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("start", "bundle", "affect-1", "9"), "offers no bundle 'affect-1' 9"),
+        (("start", "release", "affect-1", "1"), "offers no release"),
+        (("start", "bundle", "affect-1", "1", "--tolerate", "50%"), "tolerates 0.1 % to 20 %"),
+        (("pause", "bundle", "affect-1"), "Nothing of the bundle 'affect-1' is rolled out"),
+    ],
+)
+def test_what_can_not_be_had_is_not_asked_for(
+    study: Published, words: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert rollout(study, *words)
+    assert why in capsys.readouterr().err
+    assert not wishes(study)
+
+
+def test_without_its_online_key_the_coordinator_is_asked_for_nothing(
+    study: Published, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (study.state / "online.key.pem").unlink()
+    assert rollout(study, "start", "bundle", "affect-1", "1")
+    assert "has no online key" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_study_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["rollout", "status", "--state", str(tmp_path / "none")])
+    assert "No study was founded" in capsys.readouterr().err
+
+
+def test_from_the_command_to_the_signed_file_and_the_log(
+    study: Published, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study.enrol(60)
+    assert not rollout(study, "status")
+    assert "Nothing has been rolled out" in capsys.readouterr().out
+    rollout(study, "start", "bundle", "affect-1", "latest")
+    works(study)
+    rollout(study, "pause", "bundle", "affect-1")
+    assert not rollout(study, "status")
+    assert "1 asked for, and no coordinator has done it" in capsys.readouterr().out
+    works(study, 1)
+    rollout(study, "abort", "bundle", "affect-1")
+    works(study, 2)
+    assert not rollout(study, "status")
+    said = capsys.readouterr().out
+    assert "bundle affect-1 2" in said and "aborted" in said and "Somebody withdrew it" in said
+    authority = study.world.authority
+    (directive,) = parse_rollouts(
+        (study.repository.folder / ROLLOUT_FILE).read_bytes(),
+        study="north",
+        authority=authority.public_key,
+        now=int(study.world.clock().timestamp()),
+    )
+    assert (directive.state, directive.number, directive.withdrawn) == (State.ABORTED, 3, (2,))
+    acts = [act for act in verified_log(study.repository) if act.act == "rollout"]
+    assert [act.details["state"] for act in acts] == ["started", "paused", "aborted"]
+    assert acts[-1].details["directive"] == directive.digest
+    assert all(len(json.dumps(act.details)) < 1000 for act in acts)
+
+
+@pytest.mark.parametrize("word", ["", "0", "10,5", "5,5", "101", "1,x", "0.05,1", "1e2", "-1"])
+def test_rings_that_do_not_rise_are_none(word: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        _rings(word)
+    assert _rings("0.1, 2.5%,100") == (1, 25, 1000)
+
+
+@pytest.mark.parametrize("word", ["", "101%", "2", "x", "-1%"])
+def test_shares_are_read_as_people_write_them(word: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        _share(word)
+    assert (_share("2%"), _share("0.02"), _share("2 %")) == (0.02, 0.02, 0.02)
+
+
+@pytest.mark.parametrize("word", ["", "24", "h", "1w", "-1h", "1.5h"])
+def test_times_have_a_unit(word: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        _duration(word)
+    assert (_duration("90m"), _duration("2d")) == (5400, 172_800)
+
+
+def test_a_simulation_too_large_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rollout", "simulate", "--devices", "0"])
+    assert "takes 1 to 5000 devices" in capsys.readouterr().err
