@@ -3,22 +3,42 @@
 import argparse
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from edge_models.command import main
-from sync.coordinator.rollout_book import ROLLOUT_BOOK_FILE, Deed, Wish, open_rollout_book
+from edge_models.errors import Explained
+from sync.coordinator.post import Post
+from sync.coordinator.rollout_answers import RolloutsHeld
+from sync.coordinator.rollout_book import (
+    ROLLOUT_BOOK_FILE,
+    Deed,
+    RolloutBook,
+    Wish,
+    open_rollout_book,
+)
 from sync.coordinator.rollout_command import _duration, _rings, _share
 from sync.coordinator.rollout_desk import RolloutDesk, Start
 from sync.coordinator.rollouts import Rules
-from sync.coordinator.serve import publisher_of
+from sync.coordinator.round_book import open_round_book
+from sync.coordinator.serve import _rollout_desk, post_study, publisher_of
+from sync.coordinator.store import open_store
+from sync.endpoint import Endpoint
 from sync.envelope import decoded
+from sync.errors import PublishingError
+from sync.messages import CELLS
+from sync.policy import parse_policy, policy_digest
+from sync.publishing.keys import new_key
 from sync.publishing.online import OnlineSigner
 from sync.publishing.publication import verified_log
+from sync.release import release_protocol
+from sync.topics import UpTopic
 from sync.updates.offers import Kind
 from sync.updates.rollout import ROLLOUT_FILE, State, parse_rollouts
 from tests.releasing_to_a_study import Published, published_study
+from tests.rolling import progress
 
 
 @pytest.fixture
@@ -41,11 +61,14 @@ def wishes(study: Published) -> tuple[Wish, ...]:
 
 def works(study: Published, seconds: int = 0) -> None:
     """The coordinator, for a moment: its desk with the real log of acts."""
-    publisher = publisher_of(study.world.founded, study.repository.folder)
     with open_rollout_book(study.state / ROLLOUT_BOOK_FILE) as book:
-        signer = OnlineSigner(study.repository, [study.keys["online"]])
-        desk = RolloutDesk(publisher, book, signer, random_bytes=bytes)
-        desk.advance(study.repository.state().signed_at + seconds)
+        desk_of(study, book).advance(study.repository.state().signed_at + seconds)
+
+
+def desk_of(study: Published, book: RolloutBook) -> RolloutDesk:
+    publisher = publisher_of(study.world.founded, study.repository.folder)
+    signer = OnlineSigner(study.repository, [study.keys["online"]])
+    return RolloutDesk(publisher, book, signer, random_bytes=bytes)
 
 
 def test_the_newest_is_asked_for_with_rings_that_fit_the_study(
@@ -162,3 +185,64 @@ def test_times_have_a_unit(word: str) -> None:
 def test_a_simulation_too_large_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rollout", "simulate", "--devices", "0"])
     assert "takes 1 to 5000 devices" in capsys.readouterr().err
+
+
+# The coordinator at work: what it makes of a PROGRESS parcel, and of its online key.
+
+
+@contextmanager
+def post_of(study: Published, desk: RolloutDesk | None) -> Iterator[tuple[Post, list[Explained]]]:
+    """The real post, not connected."""
+    faults: list[Explained] = []
+    founded = study.world.founded
+    policy = founded.authority.policy
+    with (
+        open_round_book(study.state / "rounds.db") as book,
+        open_store(
+            study.state / "reports.db", study="north", policy=parse_policy(policy).reference,
+            cells=CELLS, clock=study.world.clock,
+        ) as store,
+    ):  # fmt: skip
+        who = post_study(founded, parse_policy(policy), policy_digest(policy))
+        endpoint = Endpoint("127.0.0.1", 1, founded.authority.tls)
+        yield (
+            Post(
+                who,
+                endpoint,
+                book,
+                store,
+                random_bytes=bytes,
+                rollouts=desk,
+                on_fault=faults.append,
+            ),
+            faults,
+        )
+
+
+def test_the_post_keeps_what_a_member_says_of_an_update(study: Published) -> None:
+    (name,) = study.enrol(1)
+    (frame,) = release_protocol(progress().to_parcel(), UpTopic("north", name))
+    with (
+        open_rollout_book(study.state / ROLLOUT_BOOK_FILE) as book,
+        post_of(study, desk_of(study, book)) as (post, faults),
+    ):
+        post._hear(frame.topic, frame.payload)
+        post._hear(str(UpTopic("north", "f" * 32)), frame.payload)
+        assert list(book.said(Kind.BUNDLE, "affect-1", 7)) == [name]
+        assert len(faults) == 1 and "no member" in str(faults[0])
+
+
+def test_a_coordinator_without_an_online_key_hears_no_progress(study: Published) -> None:
+    (name,) = study.enrol(1)
+    (frame,) = release_protocol(progress().to_parcel(), UpTopic("north", name))
+    with open_rollout_book(study.state / ROLLOUT_BOOK_FILE) as book:
+        held = RolloutsHeld(book, publisher_of(study.world.founded, study.repository.folder))
+        assert _rollout_desk(held, study.state) is not None
+        (study.state / "online.key.pem").unlink()
+        assert _rollout_desk(held, study.state) is None
+        new_key(study.state, "online", "five random words in a row")
+        with pytest.raises(PublishingError, match="has a passphrase"):
+            _rollout_desk(held, study.state)
+    with post_of(study, None) as (post, faults):
+        post._hear(frame.topic, frame.payload)
+        assert "only a coordinator says" in str(faults[0])

@@ -219,8 +219,8 @@ def test_the_page_shows_a_rollout_and_then_why_it_halted_without_a_reload(
         for words in (
             "On offer, and not rolled out: bundle affect-1 3 (1.3.0)",
             "Bundle affect-1 2 (1.2.0)", "goes on", "Ring 1: up to 30 %", "keep it",
-            "9 wait for a yes", "6 under way", "Opens next.", "More than 2 % failing halts it",
-            "Versions in the field",
+            "9 wait for a yes", "6 under way", "Opens next.",
+            "1 hour has passed. More than 2 % failing", "Versions in the field",
         ):  # fmt: skip
             assert words in text, words
         fleet.say(second[15:27], Phase.ROLLED_BACK, Reason.UNHEALTHY)

@@ -303,10 +303,11 @@ function rollout(each) {
   const open = each.rings.filter((one) => one.open).length;
   const goesOn = each.state === "started";
   const why = each.why || (goesOn ? `The next ring opens once ${whole(100 * each.enough)} % of the open ones keep it, `
-    + `and not before ${each.soak_h} hours have passed. More than ${100 * each.tolerated} % failing halts it.` : "");
+    + `and not before ${plural(each.soak_h, "hour has", "hours have")} passed. More than ${100 * each.tolerated} % `
+    + "failing, beyond chance, halts it." : "");
   return make("div", `card rollout ${each.state}`,
     make("span", "badge", STATES[each.state] ?? each.state), make("h3", "", capital(title(each))),
-    make("p", "quiet", `Began ${moment(each.began_at)}; this ring is open since ${moment(each.opened_at)}.`),
+    make("p", "quiet", `Began ${moment(each.began_at)}${goesOn ? `; this ring is open since ${moment(each.opened_at)}` : ""}.`),
     ...why ? [make("p", each.why ? "why" : "quiet", why)] : [],
     ...each.rings.map((one, index) => ring(one, index, index > open || !goesOn)));
 }
