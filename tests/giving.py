@@ -17,6 +17,7 @@ from sync.coordinator.post import Post
 from sync.coordinator.round_book import RoundBook, open_round_book
 from sync.coordinator.serve import post_study
 from sync.coordinator.store import ReportStore, open_store
+from sync.coordinator.updating import Updating
 from sync.endpoint import Endpoint
 from sync.messages import CELLS
 from sync.policy import parse_policy, policy_digest
@@ -55,7 +56,7 @@ class Giving:
             self.book,
             self.store,
             random_bytes=secrets.token_bytes,
-            repository=self.folder,
+            updates=Updating(self.folder),
             on_fault=self.faults.append,
         )
         self.posts.append(post)

@@ -18,7 +18,7 @@ from sync.coordinator.rollout_desk import Publisher, RolloutDesk, start_of
 from sync.coordinator.rollouts import RolloutError, Rules
 from sync.errors import ProtocolError, PublishingError
 from sync.identity import public_key
-from sync.publishing.metadata import Listed
+from sync.publishing.roles import Listed
 from sync.updates.offers import Kind, Offer, bundle_path
 from sync.updates.progress import Phase
 from sync.updates.rejected import Reason

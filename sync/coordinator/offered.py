@@ -14,8 +14,6 @@ from sync.publishing.repository import Repository
 from sync.publishing.roles import Listed
 from sync.updates.offers import Kind, Offer
 
-REPOSITORY_FOLDER: Final = "updates"
-"""In the coordinator's state folder, unless another one is named."""
 LATEST: Final = "latest"
 
 
@@ -52,5 +50,5 @@ def find(repository: Path, kind: Kind, name: str, serial: str) -> tuple[Offer, L
     raise RolloutError(
         f"The repository '{repository}' offers no {kind.value} '{name}' {serial} (serials of that "
         f"name: {there}).",
-        f"Publish it: sottovoce publish {kind.value}; or name the repository with --repository.",
+        f"Publish it: sottovoce publish {kind.value} --repository '{repository}'",
     )

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Self
 
 import numpy as np
@@ -33,6 +32,7 @@ from sync.coordinator.repository_folder import Lookout
 from sync.coordinator.round_book import RoundBook, Wish
 from sync.coordinator.rounds import Letter, Rounds
 from sync.coordinator.store import PeriodSum, ReportStore
+from sync.coordinator.updating import Updating
 from sync.endpoint import Endpoint
 from sync.envelope import decoded
 from sync.errors import BrokerError, PolicyError, ProtocolError
@@ -74,8 +74,8 @@ class Study:
 class Post:
     """A context manager: inside, it is connected or tries to be, and rounds go on.
 
-    Without a `school` there are no courses of federated rounds; without the folder of a
-    `repository` nobody is given a file (it need not exist yet).
+    Without a `school` there are no courses of federated rounds; without `updates` nobody is given
+    a file, and what devices say of updates is nonsense.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Post:
         *,
         random_bytes: Callable[[int], bytes],
         school: School | None = None,
-        repository: Path | None = None,
+        updates: Updating | None = None,
         clock: Callable[[], float] = time.time,
         on_fault: Callable[[Explained], None] = say_in_log,
     ) -> None:
@@ -97,6 +97,7 @@ class Post:
         self._clock = clock
         self._on_fault = on_fault
         self._tell = OnceAMinute(on_fault, clock)
+        self._updates = updates
         self._intake = Intake(study.name, study.policy, store, study.is_member)
         self._inbox = Inbox()
         self._outbox = threading.Lock()  # guards what follows
@@ -135,11 +136,11 @@ class Post:
                 must_connect=True,
             )
         )
-        self._lookout = None if repository is None else Lookout(repository)
+        self._lookout = None if updates is None else Lookout(updates.folder)
         self._files = (
             None
-            if repository is None
-            else FileDesk(study.name, repository, self._podium.send, on_fault=self._tell)
+            if updates is None
+            else FileDesk(study.name, updates.folder, self._podium.send, on_fault=self._tell)
         )
         self._held = ExitStack()
 
@@ -198,6 +199,8 @@ class Post:
         match parcel.kind:
             case Kind.ROUND:
                 self.rounds.receive(bytes.fromhex(pseudonym), parcel.content, now)
+            case Kind.PROGRESS if self._updates is not None:
+                self._updates.hear(pseudonym, parcel.content, now)
             case Kind.STATUS:
                 head = parse_head(parcel.content[_MOMENT_BYTES:])
                 if (head.study, head.pseudonym) != (self._study.name, pseudonym):
@@ -229,8 +232,12 @@ class Post:
                     self._add(announcements(look.to_parcel(), AllTopic(self._study.name)))
                 for wish in self._book.take_wishes():
                     self._begin(wish)
+                if self._updates is not None:
+                    self._updates.advance(int(self._clock()))
                 if self.learning is not None:
                     for given in self.learning.advance(int(self._clock())):
+                        if self._updates is not None:
+                            self._updates.publish_head(given, int(self._clock()))
                         everybody = AllTopic(self._study.name)
                         self._add(announcements(Parcel(Kind.HEAD, given), everybody))
                 if time.monotonic() - self._begun_at < _SETTLE_S:

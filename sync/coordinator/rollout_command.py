@@ -29,7 +29,8 @@ from rich.table import Table
 from sync.coordinator.authority import MEMBERS_FILE, STUDY_FOLDER, has_study
 from sync.coordinator.halting import FALSE_HALT, TROUBLE, found_among, rings_for
 from sync.coordinator.members import current_members, open_members
-from sync.coordinator.offered import REPOSITORY_FOLDER, find
+from sync.coordinator.offered import find
+from sync.coordinator.repository_folder import UPDATES_FOLDER
 from sync.coordinator.rollout_book import (
     ROLLOUT_BOOK_FILE,
     Deed,
@@ -40,6 +41,7 @@ from sync.coordinator.rollout_book import (
 from sync.coordinator.rollout_desk import may_follow, start_of
 from sync.coordinator.rollouts import Count, Rollout, RolloutError, Rules, Stand
 from sync.coordinator.simulated_rollout import SERIAL, SimulatedFleet
+from sync.coordinator.updating import ONLINE_KEY_FILE
 from sync.errors import StudyError
 from sync.updates.offers import Kind
 from sync.updates.rollout import State
@@ -57,9 +59,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     start = deeds.add_parser("start", help="ask the running coordinator to roll a version out")
     _add_what(start)
     start.add_argument("serial", metavar="SERIAL", type=_serial, help="its serial, or latest")
-    start.add_argument(
-        "--repository", type=Path, help="what is published (default: updates/ in the state folder)"
-    )
     _add_rules(start)
     here = [start, deeds.add_parser("status", help="show every rollout and how devices stand")]
     for deed, what in (
@@ -147,9 +146,14 @@ _SEE: Final = "See: sottovoce rollout status"
 def _start(
     arguments: argparse.Namespace, book: RolloutBook, everybody: int, console: Console
 ) -> None:
-    repository = arguments.repository or arguments.state.expanduser() / REPOSITORY_FOLDER
+    repository = arguments.state.expanduser() / UPDATES_FOLDER
     kind = Kind(arguments.kind)
-    offer, _ = find(repository.expanduser(), kind, arguments.name, arguments.serial)
+    if not (key := arguments.state.expanduser() / ONLINE_KEY_FILE).exists():
+        raise RolloutError(
+            f"The coordinator has no online key: there is no '{key}'.",
+            "Put there the one that signs the repository's timestamp, and start it again.",
+        )
+    offer, _ = find(repository, kind, arguments.name, arguments.serial)
     for rollout in book.newest():
         if (rollout.directive.kind, rollout.directive.name) == (kind, offer.name):
             may_follow(rollout.directive, offer.serial)
@@ -257,7 +261,7 @@ def _simulate(arguments: argparse.Namespace, console: Console) -> None:
         console.status(f"{arguments.devices} devices take a version, ring by ring"),
     ):
         fleet = SimulatedFleet(
-            arguments.devices, book, Path(folder) / REPOSITORY_FOLDER, failing=arguments.failing,
+            arguments.devices, book, Path(folder) / UPDATES_FOLDER, failing=arguments.failing,
             away=arguments.away, rings=rings, rules=rules, seed=arguments.seed,
         )  # fmt: skip
         simulated = fleet.run(then_abort=arguments.abort)

@@ -17,6 +17,7 @@ import threading
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -28,14 +29,19 @@ from sync.coordinator.estimate import DEFAULT_MINIMUM
 from sync.coordinator.founded import Founded, opened_study
 from sync.coordinator.intake import Intake
 from sync.coordinator.learning import School
+from sync.coordinator.offered import find
 from sync.coordinator.policy_file import policy_of
 from sync.coordinator.post import Post
 from sync.coordinator.post import Study as PostStudy
 from sync.coordinator.repository_folder import UPDATES_FOLDER
+from sync.coordinator.rollout_answers import RolloutsHeld
+from sync.coordinator.rollout_book import ROLLOUT_BOOK_FILE, open_rollout_book
+from sync.coordinator.rollout_desk import Publisher, RolloutDesk
 from sync.coordinator.round_answers import RoundsHeld
 from sync.coordinator.round_book import BOOK_FILE, open_round_book
 from sync.coordinator.service import Study, application, served
 from sync.coordinator.store import open_store
+from sync.coordinator.updating import ONLINE_KEY_FILE, Updating, online_signer
 from sync.endpoint import Endpoint, Tls
 from sync.errors import BrokerError, PolicyError, StudyError
 from sync.messages import CELLS
@@ -103,6 +109,8 @@ def run(arguments: argparse.Namespace) -> int:
         PolicyError: the policy can't be read, or the state belongs to another study.
         ReportStoreError: the state's folder or store can't be used.
         RoundBookError: the rounds of a founded study can't be read or kept.
+        RolloutBookError: its rollouts can't.
+        PublishingError: its online key can't be opened.
         StudyError: no study is named, or another was founded in the state's folder.
         MembersError: the study's members can't be read.
         DeskError: the enrolment desk's port is taken.
@@ -146,9 +154,12 @@ def run(arguments: argparse.Namespace) -> int:
                 on_fault=_say,
             )
             feed, post = _LiveFeed(stack.enter_context(subscription), feed_name), None
-            rounds = None
+            rounds, rollouts = None, None
         else:
             book = stack.enter_context(open_round_book(state / BOOK_FILE))
+            rollout_book = stack.enter_context(open_rollout_book(state / ROLLOUT_BOOK_FILE))
+            publisher = publisher_of(founded, repository)
+            rollouts = RolloutsHeld(rollout_book, publisher)
             post = Post(
                 post_study(founded, policy, policy_digest(policy_bytes)),
                 endpoint,
@@ -156,7 +167,7 @@ def run(arguments: argparse.Namespace) -> int:
                 store,
                 random_bytes=secrets.token_bytes,
                 school=_school(arguments.bundle, state),
-                repository=repository,
+                updates=_updating(rollouts, state),
                 on_fault=_say,
             )
             feed = _LiveFeed(stack.enter_context(post), feed_name)
@@ -164,7 +175,9 @@ def run(arguments: argparse.Namespace) -> int:
         kind = own.kind if own else "external"
         study = Study(name, policy, arguments.minimum)
         page_port = stack.enter_context(
-            served(application(study, store, feed, rounds, repository), arguments.port_page)
+            served(
+                application(study, store, feed, rounds, rollouts, repository), arguments.port_page
+            )
         )
         page = f"http://127.0.0.1:{page_port}"
         print(f"ready mqtt={host}:{port} page={page} broker={kind}")
@@ -189,6 +202,31 @@ def post_study(founded: Founded, policy: Policy, digest: str) -> PostStudy:
         founded.is_member,
         founded.count,
     )
+
+
+def publisher_of(founded: Founded, repository: Path) -> Publisher:
+    """What rollouts have to know of a founded study and its repository."""
+    authority = founded.authority
+    return Publisher(
+        authority.about.study,
+        authority.coordinator,
+        authority.public_key,
+        founded.everybody,
+        repository,
+        partial(find, repository),
+    )
+
+
+def _updating(held: RolloutsHeld, state: Path) -> Updating:
+    """Without the online key nothing is rolled out: every rollout is an act that it signs."""
+    folder = held.publisher.repository
+    signer = online_signer(folder, state / ONLINE_KEY_FILE)
+    if signer is None:
+        return Updating(folder, on_fault=_say)
+    desk = RolloutDesk(
+        held.publisher, held.book, signer, random_bytes=secrets.token_bytes, on_fault=_say
+    )
+    return Updating(folder, signer, desk, _say)
 
 
 def _school(folder: Path | None, state: Path) -> School:

@@ -13,6 +13,7 @@ import csv
 import io
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,11 +29,14 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from edge_models.errors import Explained
 from sync.coordinator.answers import TABLE_COLUMNS, CohortAnswer, UnknownPeriod, cohort, table
+from sync.coordinator.members import MembersError
 from sync.coordinator.repository_folder import opened
+from sync.coordinator.rollout_answers import RolloutsHeld, UpdatesAnswer, updates_answer
+from sync.coordinator.rollout_book import RolloutBookError
 from sync.coordinator.round_answers import RoundsAnswer, RoundsHeld, rounds_answer
 from sync.coordinator.round_book import RoundBookError
 from sync.coordinator.store import Outcome, ReportStore, ReportStoreError
-from sync.errors import SyncError
+from sync.errors import PublishingError, SyncError
 from sync.policy import Policy
 
 LOOPBACK: Final = "127.0.0.1"
@@ -104,11 +108,13 @@ def application(
     store: ReportStore,
     feed: Feed,
     rounds: RoundsHeld | None = None,
+    rollouts: RolloutsHeld | None = None,
     repository: Path | None = None,
 ) -> FastAPI:
-    """The web application; it holds no state of its own. `rounds` of a study that was founded.
+    """The web application; it holds no state of its own.
 
-    The folder `repository` is given out below `/repository/`, as it lies there.
+    `rounds` and `rollouts` of a study that was founded. The folder `repository` is given out below
+    `/repository/`, as it lies there.
     """
     app = FastAPI(title="Sotto voce coordinator", openapi_url=None, docs_url=None, redoc_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"])
@@ -123,6 +129,9 @@ def application(
 
     @app.exception_handler(ReportStoreError)
     @app.exception_handler(RoundBookError)
+    @app.exception_handler(RolloutBookError)
+    @app.exception_handler(PublishingError)
+    @app.exception_handler(MembersError)
     def unreadable(_: Request, failure: Explained) -> JSONResponse:
         return _explained(failure, 503)
 
@@ -148,6 +157,10 @@ def application(
     @app.get("/api/rounds")
     def api_rounds() -> RoundsAnswer:
         return rounds_answer(rounds)
+
+    @app.get("/api/updates")
+    def api_updates() -> UpdatesAnswer:
+        return updates_answer(rollouts, int(time.time()))
 
     @app.get("/api/health")
     def api_health() -> Health:

@@ -270,6 +270,75 @@ function rounds(answer) {
   at("ended").replaceChildren(...rows);
 }
 
+const PARTS = {
+  committed: "keep it", under_way: "under way", waiting: "wait for a yes", failed: "failed",
+  silent: "fell silent", went_back: "went back",
+};
+const STATES = {
+  started: "goes on", halted: "halted by itself", paused: "paused", aborted: "withdrawn", finished: "finished",
+  replaced: "replaced by a newer one",
+};
+const title = (each) => `${each.kind} ${each.name} ${each.serial}${each.says ? ` (${each.says})` : ""}`;
+const capital = (text) => text[0].toUpperCase() + text.slice(1);
+
+function ring(each, index, before) {
+  const parts = Object.entries(PARTS).filter(([part]) => each[part]);
+  const bar = make("div", "parts", ...parts.map(([part]) => {
+    const piece = make("i", part);
+    piece.style.width = `${(100 * each[part]) / each.devices}%`;
+    return piece;
+  }));
+  bar.setAttribute("aria-hidden", "true");
+  const words = parts.map(([part, text]) =>
+    make("span", "", make("i", `key ${part}`), `${whole(each[part])} ${text}`));
+  if (each.open && each.rest) words.push(make("span", "", `${whole(each.rest)} not there yet`));
+  const rest = index ? "more " : "";
+  return make("div", each.open ? "ring" : "ring closed",
+    make("div", "share", make("b", "", `Ring ${index + 1}: up to ${each.per_mille / 10} %`),
+      make("span", "", `${whole(each.devices)} ${rest}${each.devices === 1 ? "device" : "devices"}`)),
+    bar, make("p", "", ...each.open ? words : [before ? "Not open." : "Opens next."]));
+}
+
+function rollout(each) {
+  const open = each.rings.filter((one) => one.open).length;
+  const goesOn = each.state === "started";
+  const why = each.why || (goesOn ? `The next ring opens once ${whole(100 * each.enough)} % of the open ones keep it, `
+    + `and not before ${plural(each.soak_h, "hour has", "hours have")} passed. More than ${100 * each.tolerated} % `
+    + "failing, beyond chance, halts it." : "");
+  return make("div", `card rollout ${each.state}`,
+    make("span", "badge", STATES[each.state] ?? each.state), make("h3", "", capital(title(each))),
+    make("p", "quiet", `Began ${moment(each.began_at)}${goesOn ? `; this ring is open since ${moment(each.opened_at)}` : ""}.`),
+    ...why ? [make("p", each.why ? "why" : "quiet", why)] : [],
+    ...each.rings.map((one, index) => ring(one, index, index > open || !goesOn)));
+}
+
+function updates(answer) {
+  at("updates-section").hidden = !answer.holds;
+  const news = answer.offered.filter((each) => !each.rolled_out);
+  at("offers").textContent = !answer.offered.length ? "The repository offers nothing yet. Publish: sottovoce publish bundle"
+    : news.length ? `On offer, and not rolled out: ${news.map(title).join(", ")}. Start: sottovoce rollout start`
+      : `On offer: ${answer.offered.map(title).join(", ")}.`;
+  at("rollouts").replaceChildren(...answer.rollouts.map(rollout));
+  at("versions-card").hidden = !answer.versions.length;
+  at("versions").tBodies[0].replaceChildren(...answer.versions.map((each) => {
+    const version = each.serial === null ? "others" : each.serial === 0 ? "as shipped"
+      : `${each.serial}${each.says ? ` (${each.says})` : ""}`;
+    return make("tr", "", heading("th", "row", `${each.kind} ${each.name}`), make("td", "", version),
+      make("td", "number", each.devices === null ? "fewer than 5" : whole(each.devices)));
+  }));
+}
+
+let updatesShown = "";
+
+async function showUpdates() {
+  const reply = await fetch("api/updates", { cache: "no-store" });
+  const answer = await reply.json();
+  if (!reply.ok) return tell("bad", `${answer.cause} ${answer.remedy}`);
+  const text = JSON.stringify(answer);
+  if (text !== updatesShown) updates(answer);
+  updatesShown = text;
+}
+
 let roundsShown = "";
 
 async function showRounds() {
@@ -314,6 +383,7 @@ async function look() {
     tell(health.state === "ok" ? "good" : "bad", health.in_words);
     const state = [health.messages, health.rounds_running, health.rounds_opened, health.rounds_failed].join();
     if (state !== seen || health.rounds_running) await showRounds();
+    await showUpdates();
     if (state !== seen) {
       await show();
       seen = state;
