@@ -23,7 +23,7 @@ import hashlib
 import pwd
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -186,10 +186,13 @@ class Installer:
             UpdateRejected: NO_ROOM.
             SlotError: the slots can't be written.
         """
+        came: list[Wheel] = []
         for file in sorted(wheels.glob("*.whl")):
             raw = file.read_bytes()
-            digest = hashlib.sha256(raw).hexdigest()
-            self.wheels.add(Wheel(file=file.name, sha256=digest, bytes=len(raw)), file)
+            wheel = Wheel(file=file.name, sha256=hashlib.sha256(raw).hexdigest(), bytes=len(raw))
+            self.wheels.add(wheel, file)
+            came.append(wheel)
+        self._forget_old_wheels(came)
         folder = self._prefix / RELEASES
         says = version(NAME)
         own = Label(kind=Kind.RELEASE, name=BY_HAND, serial=1, says=says, sha256="0" * 64)
@@ -232,8 +235,9 @@ class Installer:
             check_room(slot, unpacked)
             build_environment(files, slot)
 
-    def _forget_old_wheels(self) -> None:
-        kept: list[Wheel] = []
+    def _forget_old_wheels(self, kept: Iterable[Wheel] = ()) -> None:
+        """Keep these, and those of the releases in both slots."""
+        kept = list(kept)
         for letter in LETTERS:
             with suppress(OSError, UpdateRejected):
                 kept += _listed(self._prefix / RELEASES / letter / _LIST).wheels
