@@ -3,10 +3,13 @@
 The study's repository is in memory; environments, wheels, launcher and child processes are real.
 """
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
+import wave
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,10 +103,16 @@ class Device:
         assert self.slots.current() == before
         return answer.reason, answer.sentence
 
-    def launch(self) -> int:
+    def launch(self, *words: str) -> int:
         command = [sys.executable, "-I", str(self.prefix / "launch.py"), "--state"]
-        command += [str(self.state), "--pause-s", "0.01", "run"]
-        return subprocess.run(command, timeout=60, check=False).returncode
+        command += [str(self.state), "--pause-s", "0.01", "run", *words]
+        return subprocess.run(command, timeout=120, check=False, cwd=self.state).returncode
+
+    @property
+    def starts(self) -> dict[str, object]:
+        found = json.loads((self.state / "updates" / "launch" / "starts.json").read_text())
+        assert isinstance(found, dict)
+        return found
 
     @property
     def runs(self) -> str:
@@ -378,3 +387,17 @@ def test_the_real_agent_installs_passes_its_self_test_and_starts(tmp_path: Path)
         [device.prefix / "current" / "bin" / "sottovoce", "--help"], text=True
     )
     assert "check-in" in help_text
+    listened = device.launch("--microphone", str(noise(tmp_path)), "--no-page", "--state", "store")
+    assert listened == 0
+    assert device.starts["starts"] == 0  # counted, and taken back: it ended by itself
+
+
+def noise(folder: Path) -> Path:
+    """Twenty-five seconds of nobody: two windows."""
+    file = folder / "noise.wav"
+    with wave.open(str(file), "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(16_000)
+        sound.writeframes(hashlib.shake_256(b"noise").digest(25 * 16_000 * 2))
+    return file
