@@ -9,9 +9,11 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import wave
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -27,6 +29,8 @@ from sync.updates.rejected import Reason, UpdateRejected
 from sync.updates.trust import Trust
 from tests.update_repository import NOW, STUDY, Mirror, Repository
 from tests.wheels import list_of, make_wheel, project_wheel, small_release
+
+ROOT: Final = Path(__file__).resolve().parent.parent
 
 
 class Study:
@@ -224,6 +228,43 @@ def test_what_is_not_newer_is_not_taken(device: Device) -> None:
     work(device.installer)
     device.hand_over(2)
     assert device.refused()[0] is Reason.OLDER
+
+
+def test_an_installer_that_is_killed_half_way_leaves_what_runs_and_begins_anew(
+    device: Device,
+) -> None:
+    began = device.log.with_name("began")
+    waits = (
+        f"import os, time; os.mkfifo({str(began)!r}); open({str(began)!r}, 'w'); time.sleep(600)"
+    )
+    published(device, 2, "0.1.1", first=waits)
+    device.hand_over(2)
+    code = f"""
+from datetime import datetime
+from pathlib import Path
+from agent.updates.installer import Installer, work
+at = datetime.fromisoformat({NOW.isoformat()!r})
+work(Installer(*map(Path, {list(map(str, (device.prefix, device.state, device.own)))!r}),
+    now=lambda: at, owner=None))
+"""
+    installer = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    while not began.exists():
+        assert installer.poll() is None
+        time.sleep(0.02)
+    with began.open():  # the new release is at its self-test
+        installer.kill()
+        installer.wait()
+    assert (device.prefix / "releases" / "b" / "bin" / "sottovoce").exists()
+    assert device.slots.staged() is None
+    assert device.runs == "0.1.0"
+    assert device.launch() == 0
+    (device.prefix / "releases" / ".scratch-of-an-earlier-cut" / "x").mkdir(parents=True)
+    published(device, 3, "0.1.2")
+    device.hand_over(3)
+    work(device.installer)
+    assert device.runs == "0.1.2"
+    left = [path.name for path in (device.prefix / "releases").iterdir() if path.is_dir()]
+    assert sorted(left) == ["a", "b", "back", "current"]
 
 
 # What the agent's user may do: everything in its own folders, and no more.

@@ -21,6 +21,7 @@ In the life of a release: handed over → **idle slot, trial, `current`** → la
 import argparse
 import hashlib
 import pwd
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
@@ -54,6 +55,7 @@ from agent.updates.release_trial import try_release
 from agent.updates.slots import LETTERS, Label, Slot, Slots, write_durably
 from agent.updates.wheelhouse import (
     MOST_UNPACKED_BYTES,
+    SCRATCH,
     Wheelhouse,
     build_environment,
     check_room,
@@ -227,7 +229,9 @@ class Installer:
         came.unlink()
 
     def _fill(self, slot: Path, wheels: tuple[Wheel, ...]) -> None:
-        with tempfile.TemporaryDirectory(prefix="wheels-", dir=slot.parent) as scratch:
+        for left in slot.parent.glob(f"{SCRATCH}*"):  # by an installer that was cut short
+            shutil.rmtree(left)
+        with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=slot.parent) as scratch:
             files = self.wheels.lay_out(wheels, Path(scratch))
             unpacked = 0
             for file in files:
