@@ -24,7 +24,8 @@ from typing import Annotated, Final
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt
 
-from agent.updates.slots import Slot, write_durably
+from agent.updates.durable import write_durably
+from agent.updates.slots import Slot
 from sync.envelope import Message, decoded, encoded
 from sync.errors import ProtocolError
 from sync.updates.offers import Sha256

@@ -36,6 +36,7 @@ from typing import Annotated, Final, Literal, TypeVar
 from pydantic import Field
 
 from agent.errors import SlotError
+from agent.updates.durable import DRAFT, settle, sync, write_durably
 from sync.envelope import Message, decoded, encoded
 from sync.errors import ProtocolError
 from sync.updates.offers import Kind, Offer, Serial, Sha256, Short
@@ -45,7 +46,6 @@ Letter = Literal["a", "b"]
 LETTERS: Final[tuple[Letter, Letter]] = ("a", "b")
 CURRENT: Final = "current"
 _BACK: Final = "back"
-_DRAFT: Final = ".draft"
 _MARKS: Final = ("label", "failed", "committed", "why", "probation")
 _MOST_LABEL_BYTES: Final = 4096
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -184,7 +184,7 @@ class Slots:
             try:
                 folder.mkdir()
                 yield folder
-                _settle(folder)
+                settle(folder)
                 self._write(f"{letter}.label", encoded(label))
             except BaseException:
                 with contextlib.suppress(OSError):
@@ -255,7 +255,7 @@ class Slots:
             with contextlib.suppress(OSError):
                 self._write(f"{letter}.why", encoded(_Why(reason=reason, sentence=sentence[:1000])))
             self._mark(letter, "label").rename(self._mark(letter, "failed"))  # this is the step
-            _sync(self.folder)
+            sync(self.folder)
             self._tidy()
             return self.current()
 
@@ -268,11 +268,11 @@ class Slots:
         if current is None:
             if os.path.lexists(link):
                 link.unlink()
-                _sync(self.folder)
+                sync(self.folder)
         elif pointed != _letter(current):
             if _leads_to(self.folder / _BACK) == _letter(current):
                 (self.folder / _BACK).rename(link)
-                _sync(self.folder)
+                sync(self.folder)
             else:
                 self._point(_letter(current), CURRENT)
 
@@ -285,7 +285,7 @@ class Slots:
     def _empty(self, letter: Letter) -> None:
         """Take a slot's label first, for good, and then all the rest."""
         self._mark(letter, "label").unlink(missing_ok=True)
-        _sync(self.folder)
+        sync(self.folder)
         folder = self.folder / letter
         if folder.is_symlink() or folder.is_file():
             folder.unlink()
@@ -293,16 +293,16 @@ class Slots:
             shutil.rmtree(folder)
         for mark in _MARKS:
             self._mark(letter, mark).unlink(missing_ok=True)
-        _sync(self.folder)
+        sync(self.folder)
 
     def _point(self, letter: Letter, name: str) -> None:
         """Prepare a link beside, then put it in place by one rename."""
-        draft = self.folder / f"{_DRAFT}.{name}"
+        draft = self.folder / f"{DRAFT}.{name}"
         draft.unlink(missing_ok=True)
         draft.symlink_to(letter)
-        _sync(self.folder)
+        sync(self.folder)
         draft.rename(self.folder / name)
-        _sync(self.folder)
+        sync(self.folder)
 
     def _write(self, name: str, content: bytes) -> None:
         write_durably(self.folder / name, content)
@@ -343,45 +343,6 @@ class Slots:
 
     def _mark(self, letter: Letter, mark: str) -> Path:
         return self.folder / f"{letter}.{mark}"
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Put a small file in place, whole or not at all, and on disk when this returns.
-
-    Raises:
-        OSError: it can't be written; what was there stays.
-    """
-    draft = path.with_name(f"{_DRAFT}.{path.name}")
-    try:
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        _sync(path.parent)
-    except OSError:
-        with contextlib.suppress(OSError):
-            draft.unlink()
-        raise
-
-
-def _settle(folder: Path) -> None:
-    """Have everything in a folder on disk, files before the folders that name them."""
-    for path, folders, files in os.walk(folder, topdown=False):
-        for name in files + folders:
-            if not (inside := Path(path) / name).is_symlink():
-                _sync(inside)
-        _sync(Path(path))
-    _sync(folder.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager
