@@ -92,6 +92,18 @@ def test_another_end_of_the_same_length_is_found(tmp_path: Path, key: SigningKey
     refused(path, key, head, 5)
 
 
+def test_a_line_that_was_signed_for_another_course_of_events_does_not_fit_in(
+    tmp_path: Path, key: SigningKey
+) -> None:
+    head = written(path := tmp_path / "log", key)
+    lines = path.read_bytes().splitlines(keepends=True)
+    (tmp_path / "other").write_bytes(b"".join(lines[:2]))
+    Log(tmp_path / "other").append(key, "bundle", {"serial": "another"}, AT)
+    other = (tmp_path / "other").read_bytes().splitlines(keepends=True)[2]
+    path.write_bytes(b"".join([*lines[:2], other, *lines[3:]]))
+    refused(path, key, head, 4)
+
+
 def test_a_stranger_adds_no_line(tmp_path: Path, key: SigningKey) -> None:
     stranger = keys_of(tmp_path / "others", "mallory")["mallory"]
     written(path := tmp_path / "log", key)

@@ -31,7 +31,12 @@ PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf
 SCRIPTS: Final = ("install.sh", "set_up.sh")
 UNITS: Final = ("sottovoce.service", "sottovoce-update.service", "sottovoce-update.path")
 
-OFF_THE_DEVICE: Final = ("edge_models/training", "edge_models/threats", "sync/coordinator")
+OFF_THE_DEVICE: Final = (
+    "edge_models/training",
+    "edge_models/threats",
+    "sync/coordinator",
+    "sync/publishing",
+)
 OUR_ROOMS: Final = {"agent", "edge_models", "sync"}
 
 LAUNCHERS_NOTES: Final = (f"{NOTES}/starts.json", f"{NOTES}/kept.json")

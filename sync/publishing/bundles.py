@@ -21,8 +21,8 @@ from sync.agreement import SIGNATURE_FILE
 from sync.envelope import faults
 from sync.errors import PublishingError
 from sync.publishing.files import read
-from sync.publishing.metadata import Listed
 from sync.publishing.repository import Repository
+from sync.publishing.roles import Listed
 from sync.updates import archive, deltas
 from sync.updates.offers import Delta, Kind, Offer, bundle_path, delta_path
 

@@ -14,14 +14,9 @@ from edge_models.errors import ContractError
 from sync.errors import PublishingError
 from sync.publishing.bundles import Addition
 from sync.publishing.keys import PublicKey
-from sync.publishing.metadata import (
-    DELEGATED,
-    OFFLINE,
-    Keyholders,
-    RoleName,
-    first_documents,
-)
+from sync.publishing.metadata import first_documents
 from sync.publishing.repository import Repository, State
+from sync.publishing.roles import DELEGATED, OFFLINE, Keyholders, RoleName
 from sync.publishing.staged import Part, Staged
 from sync.updates.offers import Kind
 

@@ -13,7 +13,7 @@ from sync.envelope import decoded
 from sync.errors import PublishingError
 from sync.federated.lesson import Signed
 from sync.publishing.bundles import Addition, Content, checked_offer, newest_first
-from sync.publishing.metadata import Listed
+from sync.publishing.roles import Listed
 from sync.updates.offers import MOST_HEAD_BYTES, Kind, head_path
 
 

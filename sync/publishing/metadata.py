@@ -13,8 +13,7 @@ Source: TUF specification 1.0.34, 3 (roles) and 4 (file formats).
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from pydantic import ValidationError
@@ -39,75 +38,11 @@ from sync.envelope import Message
 from sync.errors import PublishingError
 from sync.publishing.audit import LogHead
 from sync.publishing.keys import PublicKey, SigningKey, public_of
+from sync.publishing.roles import DELEGATED, LASTS, Keyholders, Listed, RoleName
 from sync.updates.offers import BINDING_FIELD, OFFER_FIELD, Binding, Offer
 
 LOG_FIELD: Final = "x-sottovoce-log"
 """In the timestamp: how long the log of all acts was, and the digest of its last line."""
-
-
-class RoleName(StrEnum):
-    """Who signs; the last three are the coordinator's, online, and every other one people's."""
-
-    ROOT = "root"
-    TARGETS = "targets"
-    BUNDLES = "bundles"
-    RELEASES = "releases"
-    HEADS = "heads"
-    SNAPSHOT = "snapshot"
-    TIMESTAMP = "timestamp"
-
-
-OFFLINE: Final = (RoleName.ROOT, RoleName.TARGETS, RoleName.BUNDLES, RoleName.RELEASES)
-DELEGATED: Final[Mapping[RoleName, tuple[str, ...]]] = {
-    RoleName.BUNDLES: ("bundles/*/*",),
-    RoleName.RELEASES: ("releases/*", "releases/wheels/*"),
-    RoleName.HEADS: ("heads/*",),
-}
-"""The folders that a role may fill. TUF's star never crosses a slash."""
-
-_A_YEAR_AND_A_MONTH: Final = timedelta(days=396)
-LASTS: Final[Mapping[RoleName, timedelta]] = {
-    # People meet once a year; a month more, so that a holiday or an illness stops nothing.
-    RoleName.ROOT: _A_YEAR_AND_A_MONTH,
-    RoleName.TARGETS: _A_YEAR_AND_A_MONTH,
-    RoleName.BUNDLES: _A_YEAR_AND_A_MONTH,
-    RoleName.RELEASES: _A_YEAR_AND_A_MONTH,
-    # The coordinator renews these at half their time. A timestamp is how long a mirror can hide
-    # something new: a week, so that a coordinator may be away for three days unnoticed. The others
-    # can't be withheld without it, and last so long that a repaired coordinator finds them valid.
-    RoleName.HEADS: timedelta(days=60),
-    RoleName.SNAPSHOT: timedelta(days=30),
-    RoleName.TIMESTAMP: timedelta(days=7),
-}
-"""How long after being made a document is believed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Keyholders:
-    """The keys of a role, and how many of them have to sign."""
-
-    keys: tuple[PublicKey, ...]
-    threshold: int
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.threshold <= len({key.key_id for key in self.keys}) == len(self.keys):
-            raise ContractError("A role has at least as many different keys as have to sign.")
-
-    def replaced(self, old: str, new: PublicKey) -> "Keyholders":
-        """The same, with another key in the place of the one with this id."""
-        return Keyholders(
-            tuple(new if key.key_id == old else key for key in self.keys), self.threshold
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A target as its role lists it; a wheel and a patch have no offer of their own."""
-
-    path: str
-    sha256: str
-    length: int
-    offer: Offer | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,8 +288,14 @@ def _delegations(holders: Mapping[RoleName, Keyholders]) -> Delegations:
 
 def _listed(path: str, file: TargetFile) -> Listed:
     said = (file.custom or {}).get(OFFER_FIELD)
-    offer = None if said is None else Offer.model_validate(said)
-    return Listed(path, file.hashes["sha256"], file.length, offer)
+    try:
+        offer = None if said is None else Offer.model_validate(said)
+        return Listed(path, file.hashes["sha256"], file.length, offer)
+    except (ValidationError, KeyError) as fault:
+        raise PublishingError(
+            f"The target '{path[-80:]}' is listed in a way that no device can read.",
+            "Prepare the draft again.",
+        ) from fault
 
 
 def _target_file(listed: Listed) -> TargetFile:

@@ -14,9 +14,9 @@ from typing import Final
 
 from sync.publishing.heads import head_addition
 from sync.publishing.keys import SigningKey
-from sync.publishing.metadata import OFFLINE, RoleName
 from sync.publishing.publication import publish
 from sync.publishing.repository import Repository
+from sync.publishing.roles import OFFLINE, RoleName
 from sync.updates.offers import Offer
 
 TELL_BEFORE: Final = timedelta(days=60)
@@ -74,6 +74,7 @@ class OnlineSigner:
         Raises:
             PublishingError: as `refresh_if_due`.
         """
+        self.repository.state()  # only people found one
         publish(self.repository, [], self.keys, act=act, details=details, now=now)
 
     def expiring(self, now: datetime) -> tuple[RoleName, ...]:

@@ -18,14 +18,9 @@ from typing import Final
 from sync.errors import PublishingError
 from sync.publishing.audit import Act, LogHead
 from sync.publishing.keys import SigningKey
-from sync.publishing.metadata import (
-    DELEGATED,
-    Document,
-    RoleName,
-    snapshot_of,
-    timestamp_of,
-)
+from sync.publishing.metadata import Document, snapshot_of, timestamp_of
 from sync.publishing.repository import Repository, State
+from sync.publishing.roles import DELEGATED, RoleName
 
 _IN_SNAPSHOT: Final = (RoleName.TARGETS, *DELEGATED)
 _LATER: Final = (RoleName.SNAPSHOT, RoleName.TIMESTAMP)

@@ -9,8 +9,8 @@
 
 What needs the signatures of several people becomes a draft, a file that you hand on; whoever signs
 last, where the repository and the online key are, publishes it. Keys are files: --key, as often as
-you have keys. Passphrases are asked for, or taken from SOTTOVOCE_KEY_PASSPHRASE. Who holds what, and
-what to do when a key is lost: deploy/key-ceremony.md.
+you have keys. Passphrases are asked for, or taken from SOTTOVOCE_KEY_PASSPHRASE. Who holds what,
+and what to do when a key is lost: deploy/key-ceremony.md.
 """
 
 import argparse
@@ -38,11 +38,11 @@ from sync.publishing.keys import (
     passphrase_from,
     read_public,
 )
-from sync.publishing.metadata import RoleName
 from sync.publishing.online import OnlineSigner
 from sync.publishing.publication import Order, publish, verified_log
 from sync.publishing.releases import platforms_of, release_addition
 from sync.publishing.repository import Repository
+from sync.publishing.roles import RoleName
 from sync.publishing.staged import Staged, read_staged
 from sync.updates import archive
 from sync.updates.offers import MOST_HEAD_BYTES, Kind

@@ -21,8 +21,8 @@ from sync.envelope import faults
 from sync.errors import PublishingError
 from sync.publishing.bundles import Addition, Content, checked_offer, newest_first
 from sync.publishing.files import read
-from sync.publishing.metadata import Listed
 from sync.publishing.repository import Repository
+from sync.publishing.roles import Listed
 from sync.updates.offers import MOST_WHEEL_BYTES, Kind, release_path, wheel_path
 from sync.updates.rejected import UpdateRejected
 from sync.updates.wheels import MOST_LIST_BYTES, Platform, Wheel, WheelList, parse_wheel_list

@@ -28,7 +28,8 @@ from sync.errors import PublishingError
 from sync.publishing.audit import LOG_NAME, Log
 from sync.publishing.files import explained, put, read
 from sync.publishing.keys import PublicKey
-from sync.publishing.metadata import DELEGATED, Document, Listed, RoleName, parse_document
+from sync.publishing.metadata import Document, parse_document
+from sync.publishing.roles import DELEGATED, Listed, RoleName
 
 MOST_METADATA_BYTES: Final = 8 * 1024 * 1024
 _ROOT_NAME: Final = re.compile(r"([1-9][0-9]{0,8})\.root\.json")

@@ -21,14 +21,8 @@ from sync.errors import PublishingError
 from sync.messages import StudyName
 from sync.publishing.files import explained, put, read
 from sync.publishing.keys import PublicKey, SigningKey, parse_public
-from sync.publishing.metadata import (
-    DELEGATED,
-    OFFLINE,
-    Document,
-    Keyholders,
-    RoleName,
-    parse_document,
-)
+from sync.publishing.metadata import Document, parse_document
+from sync.publishing.roles import DELEGATED, OFFLINE, Keyholders, RoleName
 
 MOST_BYTES: Final = 16 * 1024 * 1024
 

@@ -69,7 +69,7 @@ class Offer(Message):
     empty where no study has signed one.
     """
 
-    kind: Kind
+    kind: Annotated[Kind, Field(strict=False)]
     name: Short
     serial: Serial
     says: Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$")]
