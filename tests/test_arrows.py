@@ -81,7 +81,7 @@ MAY_NETWORK = {
     "sync.broker": {"asyncio", "socket"},
     "sync.endpoint": {"socket", "ssl"},  # the names of what can go wrong, and TLS settings
     "sync.enrolment_line": {"socket", "ssl"},  # once, to the study's desk; sends an Ask or nothing
-    "sync.updates.mirrors": {"urllib"},  # names of places; `urllib3` speaks, and says GET only
+    "sync.updates.mirrors": {"http", "urllib"},  # names of faults and places; it sends GETs only
     "agent.membership": {"ssl"},  # certificates from one form into another
 }
 """What `agent` and the device's half of `sync` may use of the standard library's network."""

@@ -4,11 +4,14 @@ It publishes as `sync.publishing` would, but can sign anything with any key. Wha
 dictionary of paths; a story may alter that, put an old one back, or be cut off.
 """
 
+import contextlib
 import copy
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import pytest
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import (
     DelegatedRole,
@@ -46,6 +49,7 @@ class Repository:
     def __init__(self, study: str | None = STUDY, clock: datetime = NOW) -> None:
         self.study = study
         self.clock = clock
+        self.lasts = dict(LASTS)
         self.files: dict[str, bytes] = {}
         self.keys: dict[str, list[CryptoSigner]] = {}
         self.documents: dict[str, Any] = {
@@ -102,8 +106,8 @@ class Repository:
             target.unrecognized_fields["custom"] = {offers.OFFER_FIELD: offer}
         target.unrecognized_fields |= more
         self.documents[role].targets[path] = target
-        folder, _, name = path.rpartition("/")
-        self.files[f"targets/{folder}/{target.hashes['sha256']}.{name}"] = content
+        folder, slash, name = path.rpartition("/")
+        self.files[f"targets/{folder}{slash}{target.hashes['sha256']}.{name}"] = content
 
     def add_bundle(self, serial: int, content: bytes, **said: Any) -> str:
         path = offers.bundle_path("affect-1", serial)
@@ -124,7 +128,7 @@ class Repository:
                 previous = "metadata/timestamp.json"
             if previous in self.files:
                 document.version += 1
-            document.expires = self.clock + timedelta(days=LASTS[role])
+            document.expires = self.clock + timedelta(days=self.lasts[role])
             if self.study is not None:
                 document.unrecognized_fields[offers.BINDING_FIELD] = {
                     "study": self.study,
@@ -173,3 +177,38 @@ class Mirror:
             if at + self.piece_bytes > most_bytes and len(content) > most_bytes:
                 raise UpdateRejected(Reason.TOO_LARGE, "A file is longer than it may be.")
             yield content[at : at + self.piece_bytes]
+
+
+class Endless:
+    """A source whose every file has no end; it counts how much of it was taken."""
+
+    def __init__(self, good: Mirror, endless: str) -> None:
+        self.good = good
+        self.endless = endless
+        self.given_bytes = 0
+
+    def read(self, path: str, most_bytes: int, start: int = 0) -> Iterator[bytes]:
+        if self.endless not in path:
+            yield from self.good.read(path, most_bytes, start)
+            return
+        while True:
+            self.given_bytes += 4096
+            yield bytes(4096)
+
+
+@contextlib.contextmanager
+def refused(*reasons: Reason) -> Iterator[None]:
+    """What is done inside ends as an `UpdateRejected` of one of these reasons, in plain words."""
+    with pytest.raises(UpdateRejected) as caught:
+        yield
+    assert caught.value.reason in reasons, caught.value
+    assert caught.value.cause.endswith(".") and caught.value.remedy
+
+
+def believed(folder: Path) -> dict[str, bytes]:
+    """All files that a trust keeps in its folder, by their path."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

@@ -11,6 +11,7 @@ A device that has joined a study uses `by_line`; mirrors serve `sottovoce ota` a
 """
 
 import errno
+import http.client
 import os
 import stat
 import threading
@@ -36,6 +37,7 @@ _PIECE_BYTES: Final = 64 * 1024
 _MOST_REDIRECTS: Final = 3
 _ABSENT: Final = (403, 404, 410)
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
+_WIRE_FAULTS: Final = (HTTPError, http.client.HTTPException, OSError, ValueError)
 _URL_LETTERS: Final = "/%:@!$&'()*+,;=~"
 _HEADERS: Final = {"User-Agent": "sottovoce", "Accept-Encoding": "identity", "Accept": "*/*"}
 
@@ -130,10 +132,7 @@ class FolderMirror:
             raise UpdateRejected(Reason.BAD_PATH, "A path leads out of the folder of updates.")
         try:
             with os.fdopen(_opened(self._folder, names), "rb") as file:
-                state = os.fstat(file.fileno())
-                if not stat.S_ISREG(state.st_mode):
-                    raise UpdateRejected(Reason.BAD_PATH, "Something is there that is no file.")
-                if state.st_size > most_bytes:
+                if os.fstat(file.fileno()).st_size > most_bytes:
                     raise UpdateRejected(Reason.TOO_LARGE, "A file is longer than it may be.")
                 file.seek(start)
                 left = most_bytes - start
@@ -143,9 +142,9 @@ class FolderMirror:
         except FileNotFoundError:
             raise NotThere(path) from None
         except OSError as fault:
-            if fault.errno in (errno.ELOOP, errno.ENOTDIR):
+            if fault.errno in (errno.ELOOP, errno.ENOTDIR, errno.EISDIR):
                 raise UpdateRejected(
-                    Reason.BAD_PATH, "A link lies in the folder of updates."
+                    Reason.BAD_PATH, "Something lies in the folder of updates that is no file."
                 ) from None
             raise UpdateRejected(
                 Reason.UNREACHABLE, f"The folder of updates can't be read ({fault.strerror})."
@@ -187,21 +186,24 @@ class _Exchange:
             where = parts.path + (f"?{parts.query}" if parts.query else "")
             self._connection.request("GET", where, headers=headers, preload_content=False)
             self.answer: BaseHTTPResponse = self._connection.getresponse()
-        except (HTTPError, OSError, ValueError) as fault:
+        except _WIRE_FAULTS as fault:
             self._connection.close()
             raise _fault(fault, slow.is_set()) from None
         finally:
             watch.cancel()
+        if slow.is_set():  # a head that was cut off looks like one that is over
+            self._connection.close()
+            raise _too_slow()
         return self
 
     def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> None:
         self._connection.close()
-        if isinstance(fault, (HTTPError, OSError)):
+        if isinstance(fault, _WIRE_FAULTS):
             raise _fault(fault, slow=False) from None
 
 
 def _opened(folder: Path, names: list[str]) -> int:
-    """A descriptor of the file, each step on the way opened without following a link."""
+    """A descriptor of a plain file, each step on the way opened without following a link."""
     at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for name in names[:-1]:
@@ -209,9 +211,13 @@ def _opened(folder: Path, names: list[str]) -> int:
             at, last = os.open(name, flags, dir_fd=at), at
             os.close(last)
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        return os.open(names[-1], flags, dir_fd=at)
+        file = os.open(names[-1], flags, dir_fd=at)
     finally:
         os.close(at)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(errno.EISDIR, "no plain file")
+    return file
 
 
 def _redirected(address: str, location: str) -> str:

@@ -83,21 +83,7 @@ class Trust:
             UpdateRejected: with the reason; what was believed before is kept.
         """
         self._client = None
-        with disk_faults():
-            try:
-                root = (self._folder / _FIRST_ROOT).read_bytes()
-            except FileNotFoundError:
-                raise UpdateRejected(
-                    Reason.UNKNOWN,
-                    "This device knows no first root to trust updates from.",
-                    "It is pinned at enrolment, or by `sottovoce ota --metadata-dir DIR init`.",
-                ) from None
-            client = self._opened(root)
-            with client.faults():
-                client.refresh()
-                client.check_against_replay()
-            client.conclude(self._folder / _FLOOR)
-        self._client = client
+        self._client = self._refreshed()
 
     def offer(self, path: str) -> Target | None:
         """What the study offers at this path; None if nothing. Refreshes, if nothing has yet.
@@ -106,14 +92,13 @@ class Trust:
             UpdateRejected: BAD_PATH, NOT_ALLOWED, TOO_LARGE, or as `refresh`.
         """
         check_path(path)
-        if self._client is None:
-            self.refresh()
-        client = self._client
-        assert client is not None
+        client = self._client or self._refreshed()
+        self._client = None  # one that refused a list half way is never asked again
         with disk_faults():
             with client.faults():
                 found = client.get_targetinfo(path)
             client.conclude(self._folder / _FLOOR)
+        self._client = client
         return None if found is None else client.target_of(found)
 
     def download(self, target: Target, into: Path) -> Path:
@@ -132,6 +117,23 @@ class Trust:
             into=into,
             name=target.file_name,
         )
+
+    def _refreshed(self) -> Client:
+        with disk_faults():
+            try:
+                root = (self._folder / _FIRST_ROOT).read_bytes()
+            except FileNotFoundError:
+                raise UpdateRejected(
+                    Reason.UNKNOWN,
+                    "This device knows no first root to trust updates from.",
+                    "It is pinned at enrolment, or by `sottovoce ota --metadata-dir DIR init`.",
+                ) from None
+            client = self._opened(root)
+            with client.faults():
+                client.refresh()
+                client.check_against_replay()
+            client.conclude(self._folder / _FLOOR)
+        return client
 
     def _opened(self, root: bytes) -> Client:
         floor = read_floor(self._folder / _FLOOR)

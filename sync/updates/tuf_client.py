@@ -3,8 +3,7 @@
 Rules it upholds: signatures, thresholds, expiry, versions and hashes are python-tuf's to check, in
 its order; between checking a document and keeping it, this looks at whose it is; a document is kept
 whole and durably, or not at all; every fault is told as an `UpdateRejected`. Nothing of a document
-is read before its signatures have been verified, but for the version that a refused one claims, to
-say what is wrong with it.
+is used before its signatures have been verified.
 
 In the life of a bundle: the lists that lead to it. This alone knows python-tuf on the device's
 side, and uses a few of its private seams (its version is pinned; `tests/test_tuf_client.py` fails
@@ -22,15 +21,15 @@ from typing import Any, Final
 from pydantic import ValidationError
 from tuf.api import exceptions as tuf
 from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
-from tuf.api.serialization import DeserializationError
+from tuf.api.serialization import DeserializationError, SerializationError
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from edge_models.errors import ContractError
-from sync.updates import offers
+from sync.updates import offers, told
 from sync.updates.durable import write_durably
 from sync.updates.rejected import Reason, UpdateRejected
 from sync.updates.source import NotThere, Source
-from sync.updates.targets import FOLDER, MOST_BYTES, Target, allowed
+from sync.updates.targets import FOLDER, Target, allowed
 from sync.updates.trusted_time import Floor, keep_floor
 
 METADATA: Final = "metadata/"
@@ -69,9 +68,7 @@ class Client(Updater):
         super().__init__(str(folder), METADATA, fetcher=self._by, config=_LIMITS, bootstrap=root)
         if not isinstance(getattr(self._trusted_set, "reference_time", None), datetime):
             raise ContractError("python-tuf has another clock than this version knows.")
-        first = self._signed_at(Root.type)
-        self._floor = floor if first is None else floor.raised(first)
-        self._trusted_set.reference_time = self._floor.now(clock)
+        self._trusted_set.reference_time = floor.now(clock)
 
     @classmethod
     def opened(
@@ -88,8 +85,11 @@ class Client(Updater):
         Raises:
             UpdateRejected: the root is malformed, not signed by its own keys, or not this study's.
         """
-        with _root_faults():
-            return cls(folder, source, root, floor, clock, study)
+        try:
+            with _plain_faults():
+                return cls(folder, source, root, floor, clock, study)
+        except tuf.RepositoryError:
+            raise told.malformed() from None
 
     # What it keeps, and when.
 
@@ -127,10 +127,7 @@ class Client(Updater):
             return
         named = _binding_of(role, self._trusted_set[role])
         if named is None or named.study != self._study:
-            raise UpdateRejected(
-                Reason.OTHER_STUDY,
-                f"The repository's {_spoken(role)} belongs to another study than this device does.",
-            )
+            raise told.other_study(role)
 
     def _check_equal_version(self, role: str, data: bytes) -> None:
         """Refuse a version that was kept before, with other content, if its keys still hold."""
@@ -143,7 +140,7 @@ class Client(Updater):
             return  # nothing kept, or nothing that still counts
         new = self._trusted_set[role]
         if old.signed.version == new.version and old.signed != new:
-            raise _equivocal(role)
+            raise told.equivocal(role)
 
     def check_against_replay(self) -> None:
         """Refuse a repository whose newest documents differ from kept ones of the same version.
@@ -155,13 +152,13 @@ class Client(Updater):
             return
         offered: Metadata[Any] = Metadata.from_bytes(self._by.fetched[Timestamp.type])
         if offered.signed != self._trusted_set.timestamp:
-            raise _equivocal(Timestamp.type)
+            raise told.equivocal(Timestamp.type)
         try:
             self._trusted_set.timestamp.snapshot_meta.verify_length_and_hashes(
                 self._load_local_metadata(Snapshot.type)
             )
         except tuf.LengthOrHashMismatchError:
-            raise _equivocal(Snapshot.type) from None
+            raise told.equivocal(Snapshot.type) from None
 
     def conclude(self, floor_file: Path) -> None:
         """Move the floor of time to what was signed last, and judge all that was loaded by it."""
@@ -223,7 +220,7 @@ class Client(Updater):
         if named.signed_at >= document.expires.timestamp():
             raise UpdateRejected(
                 Reason.MALFORMED,
-                f"The repository's {_spoken(role)} says that it was signed after its own end.",
+                f"The repository's {told.spoken(role)} says that it was signed after its own end.",
             )
         return min(named.signed_at, int(self._trusted_set.root.expires.timestamp()) - 1)
 
@@ -233,48 +230,38 @@ class Client(Updater):
     def faults(self) -> Iterator[None]:
         """Say each fault of the repository in one sentence, under its reason."""
         try:
-            with _root_faults():
+            with _plain_faults():
                 yield
         except tuf.ExpiredMetadataError:
             raise self._stale(self._by.newest) from None
         except tuf.BadVersionNumberError:
             raise self._wrong_version() from None
         except tuf.RepositoryError:
-            raise UpdateRejected(
-                Reason.MIXED, "The repository's lists were not published together."
-            ) from None
+            raise told.mixed(self._by.newest) from None
 
     def _stale(self, role: str) -> UpdateRejected:
         if self._floor.doubts(self._clock):
-            return UpdateRejected(
-                Reason.CLOCK,
-                f"By this device's clock it is {self._clock.year}, years after all that its study "
-                "ever signed.",
-                "Set the clock; what runs now stays as it is.",
-            )
-        return UpdateRejected(
-            Reason.EXPIRED,
-            f"The newest {_spoken(role)} that could be found is out of date.",
-            "Either somebody keeps newer ones from this device, its clock is wrong, or the study "
-            "has stopped signing; what runs now stays as it is.",
-        )
+            return told.impossible_clock(self._clock)
+        root_ended = self._trusted_set.root.is_expired(self._floor.now(self._clock))
+        return told.expired(Root.type if root_ended else role)
 
     def _wrong_version(self) -> UpdateRejected:
+        """Whether the list that came last is older than a known one, or of another publication.
+
+        Its signatures were right: python-tuf looks at versions after that.
+        """
         role = self._by.newest
-        with contextlib.suppress(tuf.RepositoryError):
-            claimed = Metadata.from_bytes(self._by.fetched[role]).signed.version
-            if role == Root.type and claimed > self._trusted_set.root.version:
-                return UpdateRejected(
-                    Reason.MIXED, "A root of the repository is not the one that it is named for."
-                )
-            if role == Snapshot.type:
-                if claimed != self._trusted_set.timestamp.snapshot_meta.version:
-                    return _mixed(role)
-            elif role not in (Root.type, Timestamp.type):
-                return _mixed(role)
-        return UpdateRejected(
-            Reason.OLDER, f"The repository offers an older {_spoken(role)} than was seen before."
-        )
+        claimed = Metadata.from_bytes(self._by.fetched[role]).signed.version
+        match role:
+            case Timestamp.type:
+                return told.older(role)
+            case Root.type:
+                known = self._trusted_set.root.version
+                return told.mixed(role) if claimed > known else told.older(role)
+            case Snapshot.type if claimed == self._trusted_set.timestamp.snapshot_meta.version:
+                return told.older(role)
+            case _:
+                return told.mixed(role)
 
 
 class _Fetcher(FetcherInterface):  # type: ignore[misc, unused-ignore]
@@ -299,10 +286,7 @@ class _Fetcher(FetcherInterface):  # type: ignore[misc, unused-ignore]
             for piece in self._source.read(url, max_length):
                 content += piece
                 if len(content) > max_length:
-                    raise UpdateRejected(
-                        Reason.TOO_LARGE,
-                        f"The repository's {_spoken(self.newest)} is longer than it may be.",
-                    )
+                    raise told.too_large(self.newest)
         except NotThere as absent:
             if self.newest == Root.type:  # no newer root: that is how the search ends
                 raise tuf.DownloadHTTPError("absent", 404) from absent
@@ -312,29 +296,20 @@ class _Fetcher(FetcherInterface):  # type: ignore[misc, unused-ignore]
 
 
 @contextlib.contextmanager
-def _root_faults() -> Iterator[None]:
-    """The faults that any document can have, named; what else is tuf's passes."""
+def _plain_faults() -> Iterator[None]:
+    """The faults that any document can have, told; what depends on the others is passed on."""
     try:
         yield
     except tuf.UnsignedMetadataError:
-        raise UpdateRejected(
-            Reason.UNSIGNED, "The repository's lists are not signed by enough of the right keys."
-        ) from None
+        raise told.unsigned() from None
     except tuf.LengthOrHashMismatchError:
-        raise UpdateRejected(
-            Reason.ALTERED, "A list of the repository is not the one that was signed for."
-        ) from None
-    except (DeserializationError, RecursionError):
-        raise _malformed() from None
-    except tuf.RepositoryError as fault:
-        if type(fault) is tuf.RepositoryError or isinstance(fault, _TOLD_ELSEWHERE):
-            raise
-        raise _malformed() from None
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
-        raise _malformed() from None
-
-
-_TOLD_ELSEWHERE: Final = (tuf.ExpiredMetadataError, tuf.BadVersionNumberError)
+        raise told.altered() from None
+    except (tuf.ExpiredMetadataError, tuf.BadVersionNumberError):
+        raise
+    except (SerializationError, DeserializationError):
+        raise told.malformed() from None
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        raise told.malformed() from None  # what odd keys and signatures can do to the library
 
 
 def _binding_of(role: str, document: Any) -> offers.Binding | None:
@@ -351,28 +326,5 @@ def _binding_of(role: str, document: Any) -> offers.Binding | None:
     except ValidationError:
         raise UpdateRejected(
             Reason.MALFORMED,
-            f"The repository's {_spoken(role)} says wrongly which study it is of.",
+            f"The repository's {told.spoken(role)} says wrongly which study it is of.",
         ) from None
-
-
-def _spoken(role: str) -> str:
-    known = {Root.type, Timestamp.type, Snapshot.type, Targets.type, *MOST_BYTES}
-    return f"list '{role}'" if role in known else "list of a further role"
-
-
-def _equivocal(role: str) -> UpdateRejected:
-    return UpdateRejected(
-        Reason.EQUIVOCAL,
-        f"The repository shows another {_spoken(role)} under a version that was seen before.",
-        "Tell your study: somebody shows different devices different things.",
-    )
-
-
-def _mixed(role: str) -> UpdateRejected:
-    return UpdateRejected(
-        Reason.MIXED, f"The repository's {_spoken(role)} was not published with the others."
-    )
-
-
-def _malformed() -> UpdateRejected:
-    return UpdateRejected(Reason.MALFORMED, "A list of the repository can't be read.")
