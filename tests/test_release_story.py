@@ -170,6 +170,7 @@ def test_a_release_that_does_not_stay_up_is_taken_back_and_never_taken_again(
     assert device.launch() == 0
     assert device.log.read_text() == "1110"  # three starts, then the one before, without anybody
     assert device.runs == "0.1.1"  # the launcher writes no code, and no link to code
+    assert device.desk.given_up() == 2
     work(device.installer)
     assert device.runs == "0.1.0"
     (failed,) = device.slots.failed()
@@ -386,6 +387,10 @@ def test_a_release_is_tried_as_the_agents_user_who_can_not_write_code(tmp_path: 
     assert made.code != 0
 
 
+def test_a_checkout_has_no_installer_and_no_desk(tmp_path: Path) -> None:
+    assert ReleaseDesk.here(tmp_path) is None
+
+
 @pytest.mark.parametrize(
     ("lived_s", "windows", "healthy"), [(600, 6, True), (599, 6, False), (600, 5, False)]
 )
@@ -424,6 +429,11 @@ def test_the_real_agent_installs_passes_its_self_test_and_starts(tmp_path: Path)
     python = device.prefix / "current" / "bin" / "python"
     said = subprocess.check_output([python, "-I", "-c", where], text=True)
     assert Path(said.strip()).resolve().is_relative_to(site.resolve())
+    where = "from pathlib import Path; from agent.updates.release_desk import ReleaseDesk as Desk; "
+    where += "desk = Desk.here(Path('s')); print(desk.prefix, desk.on_probation().label.serial)"
+    python = device.prefix / "releases" / "b" / "bin" / "python"  # as the launcher starts it
+    said = subprocess.check_output([python, "-I", "-c", where], text=True)
+    assert said.split() == [str(device.prefix), "2"]
     help_text = subprocess.check_output(
         [device.prefix / "current" / "bin" / "sottovoce", "--help"], text=True
     )

@@ -31,28 +31,29 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final, TypeVar
 
-from pydantic import Field, StrictBool, StrictInt
-
 from agent.keys import UPDATES_FOLDER
 from agent.updates.child import Owner
+from agent.updates.durable import write_durably
 from agent.updates.release_desk import (
     ANSWER,
+    KEPT,
     MIRROR,
     MOST_NOTE_BYTES,
     NAME,
-    NOTES,
     RELEASES,
+    STARTS,
     WANTED,
     WHEELS,
     Answer,
     Kept,
+    Starts,
     Wanted,
     answer_in,
     release_offer,
     wheels_of,
 )
 from agent.updates.release_trial import try_release
-from agent.updates.slots import LETTERS, Label, Slot, Slots, write_durably
+from agent.updates.slots import LETTERS, Label, Slot, Slots
 from agent.updates.wheelhouse import (
     MOST_UNPACKED_BYTES,
     SCRATCH,
@@ -65,7 +66,7 @@ from edge_models.errors import Explained
 from sync.envelope import Message, decoded, encoded
 from sync.errors import ProtocolError
 from sync.updates.mirrors import FolderMirror
-from sync.updates.offers import Kind, Offer, Serial, release_path, wheel_path
+from sync.updates.offers import Kind, Offer, release_path, wheel_path
 from sync.updates.rejected import Reason, UpdateRejected
 from sync.updates.trust import Trust
 from sync.updates.wheels import Wheel, WheelList, parse_wheel_list, this_platform
@@ -75,14 +76,6 @@ BY_HAND: Final = "by-hand"
 _LIST: Final = "release.json"
 _MOST_ROOT_BYTES: Final = 512 * 1024
 _Note = TypeVar("_Note", bound=Message)
-
-
-class Starts(Message):
-    """What the launcher counts."""
-
-    serial: Serial
-    starts: StrictInt
-    given_up: StrictBool = Field(default=False)
 
 
 class Installer:
@@ -116,8 +109,8 @@ class Installer:
         running = self.slots.current()
         if running is None or running.committed:
             return
-        starts = self._note(f"{NOTES}/starts.json", Starts)
-        kept = self._note(f"{NOTES}/kept.json", Kept)
+        starts = self._note(STARTS, Starts)
+        kept = self._note(KEPT, Kept)
         if kept is not None and kept.serial == running.label.serial:
             self.slots.commit()
             self._forget_old_wheels()
