@@ -35,6 +35,7 @@ from agent.sources import Chosen, choose, open_sources
 from agent.store import Store
 from agent.summing import Totals
 from agent.tally import tally_of
+from agent.updates.heart import Heart
 from agent.updates.live import LiveEar
 from agent.updates.locks import held_by_the_agent
 from sync.periods import period_end, period_of, period_start
@@ -69,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the agent until it is stopped or its recordings end."""
     harden()
+    heart = Heart(os.environ)
     settings = _settings(arguments)
     chosen = choose(
         arguments.microphone or [settings.microphone.device],
@@ -90,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
             page = stack.enter_context(_page(ear.home, indicator, courier))
             ear.tell(lambda home: page.adopt(home.study, _enrolment(home)))
             _say(f"Your page: {page.address} (this machine only)")
-        for record in _records(ear, store, chosen, indicator, stop):
+        for record in _records(ear, store, chosen, indicator, stop, heart):
             totals.add(record)
             if isinstance(record, WindowRecord) and totals.windows == 1:
                 let_cold_code_go()
@@ -110,7 +112,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _records(
-    ear: LiveEar, store: Store, chosen: Chosen, indicator: Indicator, stop: threading.Event
+    ear: LiveEar,
+    store: Store,
+    chosen: Chosen,
+    indicator: Indicator,
+    stop: threading.Event,
+    heart: Heart,
 ) -> Iterator[WindowRecord | GapRecord]:
     with open_sources(chosen, indicator=indicator, stop=stop) as (stream, faces):
         now = _utc_now()
@@ -118,7 +125,7 @@ def _records(
         monday = period_start(period_of(now))
         started_at = max(now - timedelta(seconds=chosen.recorded_s), min(monday, now))
         yield from screen_stream(
-            stream,
+            heart.beating(stream),
             ear=ear,
             faces=faces,
             memory=store,

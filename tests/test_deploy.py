@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 from agent.config import load_settings
 from agent.keys import CREDENTIAL
 from agent.updates import launch
-from agent.updates.release_desk import NOTES, WANTED
+from agent.updates.release_desk import KEPT, STARTS, WANTED
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 DEPLOY: Final = ROOT / "deploy"
@@ -39,7 +39,7 @@ OFF_THE_DEVICE: Final = (
 )
 OUR_ROOMS: Final = {"agent", "edge_models", "sync"}
 
-LAUNCHERS_NOTES: Final = (f"{NOTES}/starts.json", f"{NOTES}/kept.json")
+LAUNCHERS_NOTES: Final = (STARTS, KEPT)
 
 PACKAGE_OF: Final = {
     "cv2": "opencv-python-headless",

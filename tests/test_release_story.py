@@ -3,12 +3,17 @@
 The study's repository is in memory; environments, wheels, launcher and child processes are real.
 """
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
+import time
+import wave
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -24,6 +29,8 @@ from sync.updates.rejected import Reason, UpdateRejected
 from sync.updates.trust import Trust
 from tests.update_repository import NOW, STUDY, Mirror, Repository
 from tests.wheels import list_of, make_wheel, project_wheel, small_release
+
+ROOT: Final = Path(__file__).resolve().parent.parent
 
 
 class Study:
@@ -100,10 +107,16 @@ class Device:
         assert self.slots.current() == before
         return answer.reason, answer.sentence
 
-    def launch(self) -> int:
+    def launch(self, *words: str) -> int:
         command = [sys.executable, "-I", str(self.prefix / "launch.py"), "--state"]
-        command += [str(self.state), "--pause-s", "0.01", "run"]
-        return subprocess.run(command, timeout=60, check=False).returncode
+        command += [str(self.state), "--pause-s", "0.01", "run", *words]
+        return subprocess.run(command, timeout=120, check=False, cwd=self.state).returncode
+
+    @property
+    def starts(self) -> dict[str, object]:
+        found = json.loads((self.state / "updates" / "launch" / "starts.json").read_text())
+        assert isinstance(found, dict)
+        return found
 
     @property
     def runs(self) -> str:
@@ -157,6 +170,7 @@ def test_a_release_that_does_not_stay_up_is_taken_back_and_never_taken_again(
     assert device.launch() == 0
     assert device.log.read_text() == "1110"  # three starts, then the one before, without anybody
     assert device.runs == "0.1.1"  # the launcher writes no code, and no link to code
+    assert device.desk.given_up() == 2
     work(device.installer)
     assert device.runs == "0.1.0"
     (failed,) = device.slots.failed()
@@ -215,6 +229,43 @@ def test_what_is_not_newer_is_not_taken(device: Device) -> None:
     work(device.installer)
     device.hand_over(2)
     assert device.refused()[0] is Reason.OLDER
+
+
+def test_an_installer_that_is_killed_half_way_leaves_what_runs_and_begins_anew(
+    device: Device,
+) -> None:
+    began = device.log.with_name("began")
+    waits = (
+        f"import os, time; os.mkfifo({str(began)!r}); open({str(began)!r}, 'w'); time.sleep(600)"
+    )
+    published(device, 2, "0.1.1", first=waits)
+    device.hand_over(2)
+    code = f"""
+from datetime import datetime
+from pathlib import Path
+from agent.updates.installer import Installer, work
+at = datetime.fromisoformat({NOW.isoformat()!r})
+work(Installer(*map(Path, {list(map(str, (device.prefix, device.state, device.own)))!r}),
+    now=lambda: at, owner=None))
+"""
+    installer = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    while not began.exists():
+        assert installer.poll() is None
+        time.sleep(0.02)
+    with began.open():  # the new release is at its self-test
+        installer.kill()
+        installer.wait()
+    assert (device.prefix / "releases" / "b" / "bin" / "sottovoce").exists()
+    assert device.slots.staged() is None
+    assert device.runs == "0.1.0"
+    assert device.launch() == 0
+    (device.prefix / "releases" / ".scratch-of-an-earlier-cut" / "x").mkdir(parents=True)
+    published(device, 3, "0.1.2")
+    device.hand_over(3)
+    work(device.installer)
+    assert device.runs == "0.1.2"
+    left = [path.name for path in (device.prefix / "releases").iterdir() if path.is_dir()]
+    assert sorted(left) == ["a", "b", "back", "current"]
 
 
 # What the agent's user may do: everything in its own folders, and no more.
@@ -336,6 +387,10 @@ def test_a_release_is_tried_as_the_agents_user_who_can_not_write_code(tmp_path: 
     assert made.code != 0
 
 
+def test_a_checkout_has_no_installer_and_no_desk(tmp_path: Path) -> None:
+    assert ReleaseDesk.here(tmp_path) is None
+
+
 @pytest.mark.parametrize(
     ("lived_s", "windows", "healthy"), [(600, 6, True), (599, 6, False), (600, 5, False)]
 )
@@ -374,7 +429,26 @@ def test_the_real_agent_installs_passes_its_self_test_and_starts(tmp_path: Path)
     python = device.prefix / "current" / "bin" / "python"
     said = subprocess.check_output([python, "-I", "-c", where], text=True)
     assert Path(said.strip()).resolve().is_relative_to(site.resolve())
+    where = "from pathlib import Path; from agent.updates.release_desk import ReleaseDesk as Desk; "
+    where += "desk = Desk.here(Path('s')); print(desk.prefix, desk.on_probation().label.serial)"
+    python = device.prefix / "releases" / "b" / "bin" / "python"  # as the launcher starts it
+    said = subprocess.check_output([python, "-I", "-c", where], text=True)
+    assert said.split() == [str(device.prefix), "2"]
     help_text = subprocess.check_output(
         [device.prefix / "current" / "bin" / "sottovoce", "--help"], text=True
     )
     assert "check-in" in help_text
+    listened = device.launch("--microphone", str(noise(tmp_path)), "--no-page", "--state", "store")
+    assert listened == 0
+    assert device.starts["starts"] == 0  # counted, and taken back: it ended by itself
+
+
+def noise(folder: Path) -> Path:
+    """Twenty-five seconds of nobody: two windows."""
+    file = folder / "noise.wav"
+    with wave.open(str(file), "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(16_000)
+        sound.writeframes(hashlib.shake_256(b"noise").digest(25 * 16_000 * 2))
+    return file

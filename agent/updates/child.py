@@ -2,12 +2,13 @@
 
 Rules it upholds: a child gets the environment that is given to it and no other, no input, a time
 limit, and at most `MOST_SAID_BYTES` of an ear; when time is up, it and all that it started end; it
-can leave no core dump, and runs politely, since the agent screens meanwhile.
+does not outlive us, leaves no core dump, and runs politely, since the agent screens meanwhile.
 
 In the life of a release: the environment is made, and the new version tried, by such children.
 """
 
 import contextlib
+import ctypes
 import os
 import resource
 import signal
@@ -21,6 +22,7 @@ from typing import Final
 
 MOST_SAID_BYTES: Final = 64 * 1024
 _NICE: Final = 10
+_PR_SET_PDEATHSIG: Final = 1
 _LOOK_EVERY_S: Final = 0.05
 
 
@@ -87,5 +89,6 @@ def _has_ended(number: int, until_s: float) -> bool:
 
 
 def _behave() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.nice(_NICE)

@@ -8,9 +8,12 @@ In the life of a release: `launch` → **running agent** → kept, or given up.
 
 import contextlib
 import os
-from collections.abc import MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
+from typing import TypeVar
 
 from agent.updates.launch import BEAT_VARIABLE
+
+Item = TypeVar("Item")
 
 
 class Heart:
@@ -31,3 +34,10 @@ class Heart:
         if self._pipe >= 0:
             with contextlib.suppress(OSError):  # the launcher has not looked yet, or is gone
                 os.write(self._pipe, b".")
+
+    def beating(self, stream: Iterable[Item]) -> Iterator[Item]:
+        """The same items, with a beat before the first, and whenever the next one is asked for."""
+        self.beat()
+        for item in stream:
+            yield item
+            self.beat()

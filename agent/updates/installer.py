@@ -21,30 +21,32 @@ In the life of a release: handed over → **idle slot, trial, `current`** → la
 import argparse
 import hashlib
 import pwd
+import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, TypeVar
 
-from pydantic import Field, StrictBool, StrictInt
-
 from agent.keys import UPDATES_FOLDER
 from agent.updates.child import Owner
+from agent.updates.durable import write_durably
 from agent.updates.release_desk import (
     ANSWER,
+    KEPT,
     MIRROR,
     MOST_NOTE_BYTES,
     NAME,
-    NOTES,
     RELEASES,
+    STARTS,
     WANTED,
     WHEELS,
     Answer,
     Kept,
+    Starts,
     Wanted,
     answer_in,
     release_offer,
@@ -54,6 +56,7 @@ from agent.updates.release_trial import try_release
 from agent.updates.slots import LETTERS, Label, Slot, Slots
 from agent.updates.wheelhouse import (
     MOST_UNPACKED_BYTES,
+    SCRATCH,
     Wheelhouse,
     build_environment,
     check_room,
@@ -64,7 +67,7 @@ from sync.envelope import Message, decoded, encoded
 from sync.errors import ProtocolError
 from sync.updates.durable import write_durably
 from sync.updates.mirrors import FolderMirror
-from sync.updates.offers import Kind, Offer, Serial, release_path, wheel_path
+from sync.updates.offers import Kind, Offer, release_path, wheel_path
 from sync.updates.rejected import Reason, UpdateRejected
 from sync.updates.trust import Trust
 from sync.updates.wheels import Wheel, WheelList, parse_wheel_list, this_platform
@@ -74,14 +77,6 @@ BY_HAND: Final = "by-hand"
 _LIST: Final = "release.json"
 _MOST_ROOT_BYTES: Final = 512 * 1024
 _Note = TypeVar("_Note", bound=Message)
-
-
-class Starts(Message):
-    """What the launcher counts."""
-
-    serial: Serial
-    starts: StrictInt
-    given_up: StrictBool = Field(default=False)
 
 
 class Installer:
@@ -115,8 +110,8 @@ class Installer:
         running = self.slots.current()
         if running is None or running.committed:
             return
-        starts = self._note(f"{NOTES}/starts.json", Starts)
-        kept = self._note(f"{NOTES}/kept.json", Kept)
+        starts = self._note(STARTS, Starts)
+        kept = self._note(KEPT, Kept)
         if kept is not None and kept.serial == running.label.serial:
             self.slots.commit()
             self._forget_old_wheels()
@@ -187,10 +182,13 @@ class Installer:
             UpdateRejected: NO_ROOM.
             SlotError: the slots can't be written.
         """
+        came: list[Wheel] = []
         for file in sorted(wheels.glob("*.whl")):
             raw = file.read_bytes()
-            digest = hashlib.sha256(raw).hexdigest()
-            self.wheels.add(Wheel(file=file.name, sha256=digest, bytes=len(raw)), file)
+            wheel = Wheel(file=file.name, sha256=hashlib.sha256(raw).hexdigest(), bytes=len(raw))
+            self.wheels.add(wheel, file)
+            came.append(wheel)
+        self._forget_old_wheels(came)
         folder = self._prefix / RELEASES
         says = version(NAME)
         own = Label(kind=Kind.RELEASE, name=BY_HAND, serial=1, says=says, sha256="0" * 64)
@@ -225,7 +223,9 @@ class Installer:
         came.unlink()
 
     def _fill(self, slot: Path, wheels: tuple[Wheel, ...]) -> None:
-        with tempfile.TemporaryDirectory(prefix="wheels-", dir=slot.parent) as scratch:
+        for left in slot.parent.glob(f"{SCRATCH}*"):  # by an installer that was cut short
+            shutil.rmtree(left)
+        with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=slot.parent) as scratch:
             files = self.wheels.lay_out(wheels, Path(scratch))
             unpacked = 0
             for file in files:
@@ -233,8 +233,9 @@ class Installer:
             check_room(slot, unpacked)
             build_environment(files, slot)
 
-    def _forget_old_wheels(self) -> None:
-        kept: list[Wheel] = []
+    def _forget_old_wheels(self, kept: Iterable[Wheel] = ()) -> None:
+        """Keep these, and those of the releases in both slots."""
+        kept = list(kept)
         for letter in LETTERS:
             with suppress(OSError, UpdateRejected):
                 kept += _listed(self._prefix / RELEASES / letter / _LIST).wheels

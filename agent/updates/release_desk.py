@@ -38,7 +38,8 @@ NAME: Final = "sottovoce"
 RELEASES: Final = "releases"
 WHEELS: Final = "wheels"
 ANSWER: Final = "answer.json"
-NOTES: Final = "launch"
+STARTS: Final = "launch/starts.json"
+KEPT: Final = "launch/kept.json"
 WANTED: Final = "release/wanted.json"
 MIRROR: Final = "release/mirror"
 MOST_NOTE_BYTES: Final = 4096
@@ -56,6 +57,14 @@ class Kept(Message):
     """The release that has proven itself."""
 
     serial: Serial
+
+
+class Starts(Message):
+    """What the launcher has counted of a release on probation."""
+
+    serial: Serial
+    starts: Annotated[StrictInt, Field(ge=0, le=1000)]
+    given_up: StrictBool
 
 
 class Answer(Message):
@@ -144,12 +153,17 @@ class ReleaseDesk:
         running = self.slots.current()
         if running is None or running.committed or running.folder != Path(sys.prefix):
             return None
-        kept = self._noted(f"{NOTES}/kept.json", Kept)
+        kept = self._noted(KEPT, Kept)
         return None if kept is not None and kept.serial == running.label.serial else running
+
+    def given_up(self) -> int | None:
+        """The release that the launcher gave up last; for the history, and for the study."""
+        starts = self._noted(STARTS, Starts)
+        return starts.serial if starts is not None and starts.given_up else None
 
     def keep(self, serial: int) -> None:
         """The release has proven itself: the launcher leaves it alone, the installer commits it."""
-        self._write(f"{NOTES}/kept.json", Kept(serial=serial))
+        self._write(KEPT, Kept(serial=serial))
 
     def _noted(self, name: str, kind: type[_Note]) -> _Note | None:
         return _read(self._updates / name, kind)

@@ -38,6 +38,9 @@ MOST_ENTRIES: Final = 30_000
 INSTALL_LIMIT_S: Final = 900.0
 """A Raspberry Pi 4 with a slow card takes a few minutes."""
 
+SCRATCH: Final = ".scratch-"
+"""How folders begin that lie beside the slots while one is filled."""
+
 _RUN_PIP: Final = (
     "import runpy, sys; sys.path.insert(0, sys.argv[1]); sys.argv[:2] = ['pip']; "
     "runpy.run_module('pip', run_name='__main__', alter_sys=True)"
@@ -166,7 +169,7 @@ def build_environment(
         UpdateRejected: INCOMPLETE (Python or pip refuses, or takes too long) or NO_ROOM.
     """
     base = python or base_python()
-    with tempfile.TemporaryDirectory(prefix="release-", dir=slot.parent) as scratch:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=slot.parent) as scratch:
         environment = _quiet_environment(Path(scratch))
         bare = [str(base), "-I", "-m", "venv", "--without-pip", str(slot)]
         _check(run_child(bare, limit_s, environment), "made", slot)
