@@ -36,6 +36,7 @@ from agent.store import Store
 from agent.summing import Totals
 from agent.tally import tally_of
 from agent.updates.heart import Heart
+from agent.updates.launch import START_AGAIN
 from agent.updates.live import LiveEar
 from agent.updates.locks import held_by_the_agent
 from sync.periods import period_end, period_of, period_start
@@ -87,15 +88,18 @@ def run(arguments: argparse.Namespace) -> int:
         ear = stack.enter_context(LiveEar(home, store, clock=_utc_now, say=_say))
         courier = stack.enter_context(Courier(ear.home))
         ear.tell(courier.adopt)
-        updater = _updater(ear, courier, stack)
+        updater = _updater(ear, courier, stack, stop)
         if not arguments.no_page:
             page = stack.enter_context(_page(ear.home, indicator, courier))
             ear.tell(lambda home: page.adopt(home.study, _enrolment(home)))
             _say(f"Your page: {page.address} (this machine only)")
         for record in _records(ear, store, chosen, indicator, stop, heart):
             totals.add(record)
-            if isinstance(record, WindowRecord) and totals.windows == 1:
-                let_cold_code_go()
+            if isinstance(record, WindowRecord):
+                if totals.windows == 1:
+                    let_cold_code_go()
+                if updater is not None:
+                    updater.hear(described=record.embedding is not None)
             if arguments.show or sys.stdout.isatty():
                 print(_in_words(record), flush=True)
         if arguments.report_at_end:
@@ -108,7 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"Updates: {updater.trouble}", file=sys.stderr)
         if arguments.account is not None:
             _account(ear.home, store, totals).write(arguments.account)
-    return 0
+    return START_AGAIN if updater is not None and updater.starts_again else 0
 
 
 def _records(
@@ -133,15 +137,20 @@ def _records(
         )
 
 
-def _updater(ear: LiveEar, courier: Courier, stack: ExitStack) -> "Updater | None":
+def _updater(
+    ear: LiveEar, courier: Courier, stack: ExitStack, stop: threading.Event
+) -> "Updater | None":
     """What looks for updates, on a device that has a line to ask over and is told to."""
     if courier.files is None or not ear.home.settings.updates.automatic:
         return None
-    from agent.updates.updater import Updater  # TUF: only for a member
+    from agent.updates.updater import Updater, releases_of  # TUF: only for a member
 
     stack.enter_context(held_by_the_agent(ear.home))
     updater = Updater(
-        ear.home, courier.files, say=lambda progress: courier.say(progress.to_parcel())
+        ear.home,
+        courier.files,
+        say=lambda progress: courier.say(progress.to_parcel()),
+        releases=releases_of(ear.home, end=stop.set),
     )
     courier.on_look = updater.look_soon
     ear.tell(updater.adopt)

@@ -33,7 +33,6 @@ from typing import Final, TypeVar
 
 from agent.keys import UPDATES_FOLDER
 from agent.updates.child import Owner
-from agent.updates.durable import write_durably
 from agent.updates.release_desk import (
     ANSWER,
     KEPT,
@@ -156,6 +155,21 @@ class Installer:
         self._forget_old_wheels()
         return activated
 
+    def go_back(self, serial: int) -> Slot:
+        """Switch to the release before this one, which the study took back; never to anything else.
+
+        Raises:
+            UpdateRejected: INCOMPLETE, there is none before it.
+            SlotError: the slots can't be written.
+        """
+        running, before = self.slots.current(), self.slots.previous()
+        if running is None or running.label.serial != serial or before is None:
+            raise UpdateRejected(
+                Reason.INCOMPLETE, "The release that was taken back does not run, or is the first."
+            )
+        self.slots.roll_back(Reason.WITHDRAWN, f"The study took version {running.label.says} back.")
+        return before
+
     def answer(self, wanted: Wanted, fault: Explained | None = None) -> None:
         """Leave word for the agent."""
         said = Answer(
@@ -258,13 +272,18 @@ def work(installer: Installer) -> int:
     installer.settle()
     while (wanted := installer.wanted()) is not None:  # the agent may have asked meanwhile
         try:
-            slot = installer.install(wanted.serial)
+            slot = (
+                installer.go_back(wanted.serial)
+                if wanted.withdrawn
+                else installer.install(wanted.serial)
+            )
         except Explained as fault:
             installer.answer(wanted, fault)
             print(f"Release {wanted.serial} was not taken: {fault}")
         else:
             installer.answer(wanted)
-            print(f"Version {slot.label.says} is in slot '{slot.folder.name}', on probation.")
+            standing = "as before" if slot.committed else "on probation"
+            print(f"Version {slot.label.says} is in slot '{slot.folder.name}', {standing}.")
         installer.settle()
     return 0
 

@@ -47,10 +47,14 @@ _Note = TypeVar("_Note", bound=Message)
 
 
 class Wanted(Message):
-    """The release that this device is to have; `attempt` rises when it is asked for again."""
+    """The release that this device is to have; `attempt` rises when it is asked for again.
+
+    `withdrawn`: it is to have the one before this instead, since the study took this one back.
+    """
 
     serial: Serial
     attempt: Annotated[StrictInt, Field(ge=1, le=2**31)] = 1
+    withdrawn: StrictBool = False
 
 
 class Kept(Message):
@@ -128,9 +132,24 @@ class ReleaseDesk:
                     Reason.INCOMPLETE, f"The study lists the wheel '{wheel.file}' but offers none."
                 )
             self._fetched(trust, found)
+        self._ask(offer.serial, withdrawn=False)
+
+    def withdraw(self, serial: int) -> None:
+        """Ask the installer to go back from this release, which the study took back.
+
+        Raises:
+            UpdateRejected: NO_ROOM, it can't be asked.
+        """
+        self._ask(serial, withdrawn=True)
+
+    def _ask(self, serial: int, *, withdrawn: bool) -> None:
         before = answer_in(self.prefix)
-        again = before.attempt if before is not None and before.serial == offer.serial else 0
-        self._write(WANTED, Wanted(serial=offer.serial, attempt=again + 1))
+        again = before.attempt if before is not None and before.serial == serial else 0
+        self._write(WANTED, Wanted(serial=serial, attempt=again + 1, withdrawn=withdrawn))
+
+    def wanted(self) -> Wanted | None:
+        """What was asked for last."""
+        return self._noted(WANTED, Wanted)
 
     def answer(self) -> Answer | None:
         """What the installer says to what was asked last; None: nothing yet.

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 from agent.adopted import heed
 from agent.errors import SlotError
@@ -21,10 +21,12 @@ from agent.home import Home
 from agent.updates.bundles import PARTS_FOLDER, Bundles, Question
 from agent.updates.history import History, history_file
 from agent.updates.locks import alone, updates_folder
+from agent.updates.release_desk import ReleaseDesk
+from agent.updates.releases import Releases
 from agent.updates.telling import Teller
 from agent.updates.trusting import NoUpdates, trust_of
 from edge_models.errors import Explained
-from sync.errors import BrokerError, ProtocolError
+from sync.errors import ProtocolError
 from sync.participation import Enrolled
 from sync.policy import policy_digest
 from sync.updates.asks import Look
@@ -48,26 +50,6 @@ _HEARD_FILE: Final = "heard"
 _MOST_HEARD_BYTES: Final = 64 * 1024
 
 
-class Releases(Protocol):
-    """What sees to releases of the agent, where this installation can take any."""
-
-    def installed(self, name: str) -> Installed:
-        """What this device has of it."""
-        ...
-
-    def take(self, trust: Trust, directive: Directive) -> None:
-        """Fetch it, and have it installed.
-
-        Raises:
-            UpdateRejected: with the reason; what runs stays.
-        """
-        ...
-
-    def go_back(self, directive: Directive) -> None:
-        """Go back to what ran before."""
-        ...
-
-
 class Updater:
     """A context manager: inside, it looks by itself. Only for a member, who has a line.
 
@@ -84,12 +66,15 @@ class Updater:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         look_every_s: float = LOOK_EVERY_S,
     ) -> None:
-        self._home, self._source, self._clock = home, source, clock
-        self._releases = releases
+        self._home, self._clock, self._releases = home, clock, releases
+        self._source = source if releases is None else releases.desk.recording(source)
         self._folder = updates_folder(home)
         history = History(history_file(home.settings.state_folder))
         self.bundles = Bundles(home.slots, history, self._folder / PARTS_FOLDER, clock)
-        self._teller = Teller(self._folder, history, {Kind.BUNDLE: home.slots}, say)
+        slots = {Kind.BUNDLE: home.slots}
+        if releases is not None:
+            slots[Kind.RELEASE] = releases.desk.slots
+        self._teller = Teller(self._folder, history, slots, say)
         self._look_every_s = look_every_s
         self._due, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="updater", daemon=True)
@@ -104,6 +89,16 @@ class Updater:
         self._stop.set()
         self._due.set()
         self._thread.join()
+
+    @property
+    def starts_again(self) -> bool:
+        """Whether the agent is to end with `START_AGAIN`: another release is ready."""
+        return self._releases is not None and self._releases.start_again
+
+    def hear(self, *, described: bool) -> None:
+        """A window was screened: it speaks for the release that runs."""
+        if self._releases is not None:
+            self._releases.hear(described=described)
 
     def look_soon(self, _look: Look | None = None) -> None:
         """Look at the next chance; any thread may say so."""
@@ -159,14 +154,15 @@ class Updater:
                 self.trouble = None
             except Explained as fault:
                 self.trouble = fault
-            wait_s = self._look_every_s
+            soon = isinstance(self.trouble, SlotError) or _comes_again(self.trouble)
             try:
+                if self._releases is not None:
+                    self._releases.follow()
+                    soon |= self._releases.waits
                 self._teller.tell()
-            except (BrokerError, OSError):
-                wait_s = min(_AGAIN_S, wait_s)
-            if isinstance(self.trouble, SlotError) or _comes_again(self.trouble):
-                wait_s = min(_AGAIN_S, wait_s)
-            self._due.wait(wait_s)
+            except (Explained, OSError):  # said again, as soon as the line or the disk takes it
+                soon = True
+            self._due.wait(min(_AGAIN_S, self._look_every_s) if soon else self._look_every_s)
             self._due.clear()
 
     def _directives(self, trust: Trust) -> tuple[Directive, ...]:
@@ -219,7 +215,21 @@ class Updater:
             assert self._releases is not None
             self._releases.take(trust, directive)
         else:
+            self._make_way(directive)
             self.bundles.take(self._home, trust, directive.path)
+
+    def _make_way(self, directive: Directive) -> None:
+        """Where nobody speaks a bundle proves nothing; a newer one need not wait for it."""
+        current = self._home.slots.current()
+        if (
+            current is not None
+            and not current.committed
+            and directive.serial > current.label.serial
+        ):
+            self.bundles.go_back(
+                UpdateRejected(Reason.SUPERSEDED, "A newer one came before it had proven itself.")
+            )
+            self._home = self._home.renewed()
 
     def _go_back(self, directive: Directive) -> None:
         if directive.kind is Kind.RELEASE:
@@ -281,3 +291,12 @@ def _comes_again(fault: Explained | None) -> bool:
         Reason.UNREACHABLE,
         Reason.TOO_SLOW,
     )
+
+
+def releases_of(home: Home, end: Callable[[], None]) -> Releases | None:
+    """The releases of this installation; None where there is no installer, as in a checkout."""
+    desk = ReleaseDesk.here(home.settings.state_folder)
+    if desk is None:
+        return None
+    history = History(history_file(home.settings.state_folder))
+    return Releases(desk, history, lambda: datetime.now(UTC), end)

@@ -93,7 +93,7 @@ def stand_of(said: Said | None, rules: Rules, now: int) -> Stand:
             return Stand.WAITING
         case _, Reason.DECLINED:
             return Stand.DECLINED
-        case _, Reason.WITHDRAWN:
+        case _, Reason.WITHDRAWN | Reason.SUPERSEDED:
             return Stand.WENT_BACK
         case Phase.ROLLED_BACK, _:
             return Stand.FAILED

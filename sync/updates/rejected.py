@@ -35,6 +35,7 @@ class Reason(StrEnum):
     CONTRACT = "contract"  # does not fit what this device keeps: front end, baseline, policy
     DECLINED = "declined"  # the person said no
     WITHDRAWN = "withdrawn"  # the study took it back
+    SUPERSEDED = "superseded"  # a newer one came before it had proven itself
     GOLDEN = "golden"  # golden vectors give other answers on this device, or take too long
     UNHEALTHY = "unhealthy"  # it failed on probation
     INCOMPLETE = "incomplete"  # a slot half written, a wheel missing
