@@ -241,7 +241,7 @@ def test_a_release_without_a_sign_of_life_is_ended_with_all_its_processes(device
         f"with open({child!r}, 'a') as file: print(child.pid, file=file)\n{BEATS}"
         f"signal.signal({signal.SIGTERM:d}, signal.SIG_IGN)\n{SLEEPS}"
     )
-    assert device.launch(silence_s=1.0) == 0
+    assert device.launch(silence_s=3.0) == 0
     assert device.started == "bbba"
     children = [int(line) for line in Path(child).read_text().split()]
     assert len(children) == 3
@@ -249,8 +249,8 @@ def test_a_release_without_a_sign_of_life_is_ended_with_all_its_processes(device
 
 
 def test_a_release_that_beats_is_left_alone(device: Device) -> None:
-    device.on_probation(f"for _ in range(30):\n    time.sleep(0.1)\n    {BEATS}")
-    assert device.launch(silence_s=1.5) == 0
+    device.on_probation(f"for _ in range(60):\n    time.sleep(0.1)\n    {BEATS}")
+    assert device.launch(silence_s=4.0) == 0
     assert device.started == "b"
 
 
@@ -258,10 +258,10 @@ def test_a_release_that_was_kept_is_neither_watched_nor_counted(device: Device) 
     kept = str(device.notes / "kept.json")
     device.on_probation(
         f"pathlib.Path({kept!r}).write_text(json.dumps({{'serial': 7}}))\n"
-        "time.sleep(2)\nsys.exit(5)"
+        "time.sleep(float(sys.argv[1]))\nsys.exit(5)"
     )
-    assert device.launch(silence_s=0.5) == 5
-    assert device.launch(silence_s=0.5) == 5
+    assert device.launch("5", silence_s=3.0) == 5
+    assert device.launch("0", silence_s=3.0) == 5
     assert device.started == "bb"
     assert device.starts == {"serial": 7, "starts": 1, "given_up": False}
 

@@ -12,6 +12,7 @@ import sys
 import time
 import wave
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -25,9 +26,13 @@ from agent.updates.release_desk import ReleaseDesk, release_is_healthy
 from agent.updates.slots import Slots
 from agent.updates.wheelhouse import build_environment
 from sync.updates import offers
+from sync.updates.mirrors import FolderMirror
 from sync.updates.rejected import Reason, UpdateRejected
+from sync.updates.source import Source
 from sync.updates.trust import Trust
-from tests.update_repository import NOW, STUDY, Mirror, Repository
+from sync.updates.wheels import this_platform
+from tests.signing import PEOPLE, founded, keys_of, said
+from tests.update_repository import NOW, Mirror, Repository
 from tests.wheels import list_of, make_wheel, project_wheel, small_release
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -55,7 +60,10 @@ class Study:
 class Device:
     """Release 0.1.0, installed by hand; the agent's folders, and the installer's own."""
 
-    def __init__(self, folder: Path, study: Study) -> None:
+    def __init__(
+        self, folder: Path, study: Study, mirror: Source | None = None, root: bytes = b""
+    ) -> None:
+        """`mirror` and its first root, where the study's repository is not the one in memory."""
         self.study = study
         self.prefix, self.state, self.own = (folder / n for n in ("prefix", "state", "own"))
         self.log = folder / "log"
@@ -65,23 +73,25 @@ class Device:
         self.mirror = Mirror(study.repository.files, piece_bytes=100_000)
         self.desk = ReleaseDesk(self.prefix, self.state)
         trust = self.state / "updates" / "trust"
-        metadata = self.desk.recording(self.mirror)
-        self.trust = Trust(trust, metadata, self.mirror, now=lambda: NOW, study=STUDY)
-        self.trust.init(study.repository.first_root)
+        source = mirror or self.mirror
+        metadata = self.desk.recording(source)
+        self.now = datetime.now(UTC) if mirror else NOW
+        self.trust = Trust(trust, metadata, source, now=lambda: self.now, study=None)
+        self.trust.init(root or study.repository.first_root)
         slot = self.prefix / "releases" / "a"
         slot.mkdir(parents=True)
         first = small_release(folder / "by-hand", "0.1.0", runs=self.logs("0"))
         build_environment([first, study.beside], slot)
         shutil.copy(study.beside, first.parent)
         self.installer.adopt("a", first.parent)
-        self.installer.pin(study.repository.first_root)
+        self.installer.pin(root or study.repository.first_root)
         shutil.copy(launch.__file__, self.prefix / "launch.py")
         (self.prefix / "current").symlink_to("releases/current")
 
     @property
     def installer(self) -> Installer:
         """A new one each time, as each time it is another process."""
-        return Installer(self.prefix, self.state, self.own, now=lambda: NOW, owner=None)
+        return Installer(self.prefix, self.state, self.own, now=lambda: self.now, owner=None)
 
     @property
     def slots(self) -> Slots:
@@ -266,6 +276,29 @@ work(Installer(*map(Path, {list(map(str, (device.prefix, device.state, device.ow
     assert device.runs == "0.1.2"
     left = [path.name for path in (device.prefix / "releases").iterdir() if path.is_dir()]
     assert sorted(left) == ["a", "b", "back", "current"]
+
+
+def test_what_the_publisher_signs_is_what_the_installer_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    founded(tmp_path / "repository", keys_of(tmp_path, *PEOPLE, "online"))
+    keys = [word for name in ("online", "asha", "ben") for word in ("--key", f"{name}.key.pem")]
+    study = Study(tmp_path / "study")
+    root = (tmp_path / "repository" / "metadata" / "1.root.json").read_bytes()
+    device = Device(tmp_path / "device", study, FolderMirror(tmp_path / "repository"), root)
+    for serial, says in ((1, "0.1.1"), (2, "0.1.2")):
+        wheels = tmp_path / f"wheels-{serial}"
+        small_release(wheels, says)
+        shutil.copy(study.beside, wheels)
+        platform = ("--platform", this_platform())
+        said("release", wheels.name, "--repository", "repository", *keys, *platform)
+        device.now = datetime.now(UTC)
+        device.hand_over(serial)
+        work(device.installer)
+        assert device.runs == says
+        device.desk.keep(serial)
+        work(device.installer)
 
 
 # What the agent's user may do: everything in its own folders, and no more.
