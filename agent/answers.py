@@ -1,7 +1,7 @@
 """What the participant's page says, as JSON: status, own trend, and every byte that left.
 
-Rules it upholds: it only reads; what left is shown as it left, verbatim, beside what it means; a
-day is read once and again only when it has changed. All of it stays on this machine.
+Rules it upholds: it only reads; what left is shown as it left, verbatim, beside what it means. All
+of it stays on this machine.
 
 Place in the life of a record: store → **here** → the person's own page.
 """
@@ -9,7 +9,7 @@ Place in the life of a record: store → **here** → the person's own page.
 import math
 import statistics
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -17,10 +17,11 @@ from pydantic import BaseModel, ConfigDict
 
 from agent.capture.frames import GapReason, Sensor
 from agent.codec import Outgoing
-from agent.errors import DamagedRecord
+from agent.days import Days, Digest
 from agent.parts import Round, rounds_of
 from agent.reporter import Study
 from agent.store import Store
+from agent.updates.shown import UpdatesShown
 from edge_models.errors import Explained
 from sync.errors import DoorError, ProtocolError
 from sync.messages import HISTOGRAMS, Noise, first_cells, parse_report
@@ -159,7 +160,7 @@ class Status(_Answer):
     """`/api/status`: all that the page shows.
 
     `agent_runs` is False when the page is served without the agent; then `sensing` is empty.
-    `enrolment` is None on a device that no study has enrolled.
+    `enrolment` is None on a device that no study has enrolled, `updates` where none are shown.
     """
 
     study: str
@@ -178,6 +179,7 @@ class Status(_Answer):
     waiting_because: str
     messages: tuple[Message, ...]
     rounds: tuple[Round, ...]
+    updates: UpdatesShown | None
     unreadable: int
 
 
@@ -194,68 +196,6 @@ class Live:
     waiting_because: str = ""
 
 
-@dataclass(slots=True)
-class _Digest:
-    """A day, read."""
-
-    windows: int = 0
-    speech_s: float = 0.0
-    face_s: float = 0.0
-    abstained: Counter[str] = field(default_factory=Counter)
-    sadness: list[float] = field(default_factory=list)
-    fear: list[float] = field(default_factory=list)
-    missing_s: Counter[tuple[Sensor, GapReason]] = field(default_factory=Counter)
-    last: dict[tuple[Sensor, GapReason], tuple[datetime, str]] = field(default_factory=dict)
-    damaged: list[DamagedRecord] = field(default_factory=list)
-
-
-class Days:
-    """The days that the page shows, each read again only when it has changed."""
-
-    def __init__(self) -> None:
-        self._known: dict[date, tuple[tuple[int, int], _Digest]] = {}
-
-    def read(self, store: Store, day: date) -> _Digest:
-        """What a day (UTC) holds.
-
-        Raises:
-            StoreError: the store can't be read.
-        """
-        stamp = store.stamp(day)
-        known = self._known.get(day)
-        if known is None or known[0] != stamp:
-            known = (stamp, _digest(store, day))
-            self._known = {d: k for d, k in self._known.items() if day - d < _LONGEST} | {
-                day: known
-            }
-        return known[1]
-
-
-_LONGEST: Final = timedelta(days=2 * TREND_DAYS)
-
-
-def _digest(store: Store, day: date) -> _Digest:
-    read = _Digest()
-    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    end = start + timedelta(days=1)
-    for window in store.windows(start, end, read.damaged.append):
-        read.windows += 1
-        read.speech_s += window.speech_s
-        read.face_s += window.face_s
-        if (scores := window.assessment.scores) is not None:
-            read.sadness.append(scores.sadness)
-            read.fear.append(scores.fear)
-        elif window.assessment.abstained is not None:
-            read.abstained[window.assessment.abstained.value] += 1
-    for gap in store.gaps(start, end, read.damaged.append):
-        what = (gap.sensor, gap.reason)
-        read.missing_s[what] += round(gap.duration_s)
-        ended_at = gap.started_at + timedelta(seconds=gap.duration_s)
-        if what not in read.last or read.last[what][0] <= ended_at:
-            read.last[what] = (ended_at, gap.detail)
-    return read
-
-
 def status(
     store: Store,
     days: Days,
@@ -265,6 +205,7 @@ def status(
     live: Live,
     now: datetime,
     enrolment: Enrolment | None = None,
+    updates: UpdatesShown | None = None,
 ) -> Status:
     """All that the page shows at this moment.
 
@@ -297,11 +238,12 @@ def status(
         waiting_because=live.waiting_because,
         messages=tuple(reversed(readable)),
         rounds=rounds,
+        updates=updates,
         unreadable=unread + sum(len(digest.damaged) for digest in read.values()),
     )
 
 
-def _today(read: _Digest) -> Today:
+def _today(read: Digest) -> Today:
     return Today(
         windows=read.windows,
         scored=len(read.sadness),
@@ -311,7 +253,7 @@ def _today(read: _Digest) -> Today:
     )
 
 
-def _day(day: date, read: _Digest) -> Day:
+def _day(day: date, read: Digest) -> Day:
     return Day(
         day=day,
         scored=len(read.sadness),
@@ -321,7 +263,7 @@ def _day(day: date, read: _Digest) -> Day:
     )
 
 
-def _missing(week: list[_Digest]) -> tuple[Missing, ...]:
+def _missing(week: list[Digest]) -> tuple[Missing, ...]:
     """What was missed, the latest first."""
     total_s: Counter[tuple[Sensor, GapReason]] = Counter()
     last: dict[tuple[Sensor, GapReason], tuple[datetime, str]] = {}

@@ -2,6 +2,8 @@
 
     sottovoce page --state ~/.local/share/sottovoce
 
+An update that waits for your answer can be answered here, too.
+
 One line for machines, `ready page=http://HOST:PORT`, says that it is up. Ctrl-C or SIGTERM ends it
 in order, with exit code 0. (While `sottovoce run` runs, it serves the same page itself.)
 """
@@ -13,8 +15,9 @@ from pathlib import Path
 
 from agent.answers import Live, enrolment_of
 from agent.config import settings_said
-from agent.home import open_home
+from agent.home import Home, open_home
 from agent.service import ParticipantPage
+from agent.updates.shown import Updates
 from sync.stopping import stopped_by_signals
 
 
@@ -34,17 +37,26 @@ def run(arguments: argparse.Namespace) -> int:
         "page.port": arguments.port,
     }
     home = open_home(settings_said(arguments.config, said), os.environ)
+
+    def renewed(home: Home) -> None:
+        page.adopt(home.study, enrolment_of(home.membership, home.study))
+
     page = ParticipantPage(
         home.open_store,
         home.study,
         home.seal,
         live=lambda: Live(broker=home.broker_address),
-        clock=lambda: datetime.now(UTC),
+        clock=_utc_now,
         port=home.settings.page.port,
         enrolment=enrolment_of(home.membership, home.study),
+        updates=Updates(home, clock=_utc_now, on_renewal=renewed),
     )
     with stopped_by_signals() as stop, page:
         print(f"ready page={page.address}", flush=True)
         print(f"Your page is at {page.address}; Ctrl-C ends it.", flush=True)
         stop.wait()
     return 0
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)

@@ -39,6 +39,7 @@ from agent.updates.heart import Heart
 from agent.updates.launch import START_AGAIN
 from agent.updates.live import LiveEar
 from agent.updates.locks import held_by_the_agent
+from agent.updates.shown import Updates
 from sync.periods import period_end, period_of, period_start
 from sync.stopping import stopped_by_signals
 
@@ -90,7 +91,9 @@ def run(arguments: argparse.Namespace) -> int:
         ear.tell(courier.adopt)
         updater = _updater(ear, courier, stack, stop)
         if not arguments.no_page:
-            page = stack.enter_context(_page(ear.home, indicator, courier))
+            updates = _updates(ear.home, updater)
+            ear.tell(updates.adopt)
+            page = stack.enter_context(_page(ear.home, indicator, courier, updates))
             ear.tell(lambda home: page.adopt(home.study, _enrolment(home)))
             _say(f"Your page: {page.address} (this machine only)")
         for record in _records(ear, store, chosen, indicator, stop, heart):
@@ -169,7 +172,15 @@ def _enrolment(home: Home) -> Enrolment | None:
     return enrolment_of(home.membership, home.study)
 
 
-def _page(home: Home, indicator: Indicator, courier: Courier) -> ParticipantPage:
+def _updates(home: Home, updater: "Updater | None") -> Updates:
+    if updater is None:
+        return Updates(home, clock=_utc_now)
+    return Updates(
+        home, clock=_utc_now, trouble=lambda: updater.trouble, answered=updater.look_soon
+    )
+
+
+def _page(home: Home, indicator: Indicator, courier: Courier, updates: Updates) -> ParticipantPage:
     def live() -> Live:
         return Live(
             agent_runs=True,
@@ -186,6 +197,7 @@ def _page(home: Home, indicator: Indicator, courier: Courier) -> ParticipantPage
         clock=_utc_now,
         port=home.settings.page.port,
         enrolment=_enrolment(home),
+        updates=updates,
     )
 
 

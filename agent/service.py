@@ -1,8 +1,14 @@
 """Serves the participant's page to this machine only, from the encrypted store.
 
-Rules it upholds: loopback only, reading (GET) only; a page of another site can't read along (host
-check, fetch check, no cross-origin headers); nothing is loaded from elsewhere (content security
-policy); no request is logged. Whoever has an account on this machine can open the page.
+Rules it upholds: loopback only; a page of another site can't read along (host check, fetch check,
+no cross-origin headers); nothing is loaded from elsewhere (content security policy); no request is
+logged. Whoever has an account on this machine can open the page, and answer on it.
+
+All is read (GET) but one thing: the person's answer about an update that waits for it, POST to
+`/api/answer`. It is taken from this page alone: our own name in Host and Origin, a fetch that the
+browser says is of the same origin, a JSON type and a header of ours, which no form can send, and
+no script of another site without a permission that is never given. Its few bytes name the very
+question that was shown (SHA-256), so what has changed meanwhile isn't answered by accident.
 
 Place in the life of a record: its last stop, seen by the person it is about.
 """
@@ -18,12 +24,17 @@ from importlib.resources import files
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-from agent.answers import Days, Enrolment, Live, Trouble, status
-from agent.errors import SettingError
+from agent.answers import Enrolment, Live, Trouble, status
+from agent.days import Days
+from agent.errors import SettingError, SlotError
 from agent.reporter import Study
 from agent.store import Store
+from agent.updates.shown import Answer, Updates
 from edge_models.errors import Explained
+from sync.envelope import decoded
+from sync.errors import ProtocolError
 from sync.release import Seal
+from sync.updates.rejected import UpdateRejected
 
 LOOPBACK: Final = "127.0.0.1"
 _OUR_NAMES: Final = (LOOPBACK, "localhost")
@@ -48,9 +59,15 @@ _FILES: Final = {
     "/page.js": ("page.js", "text/javascript; charset=utf-8"),
     "/trend.js": ("trend.js", "text/javascript; charset=utf-8"),
     "/words.js": ("words.js", "text/javascript; charset=utf-8"),
+    "/updates.js": ("updates.js", "text/javascript; charset=utf-8"),
+    "/consent.js": ("consent.js", "text/javascript; charset=utf-8"),
+    "/elements.js": ("elements.js", "text/javascript; charset=utf-8"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 _JSON: Final = "application/json"
+_ANSWER_PATH: Final = "/api/answer"
+_OUR_HEADER: Final = ("X-Sottovoce", "answer")
+_MOST_BODY_BYTES: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +81,8 @@ class ParticipantPage:
     """The page, on its own thread for as long as the context lasts.
 
     `open_store` opens a connection for the thread that calls it; `live` is asked at each look;
-    `clock` tells the time (aware); `port` 0 takes any free one; `enrolment` is shown as it is.
+    `clock` tells the time (aware); `port` 0 takes any free one; `enrolment` is shown as it is;
+    without `updates` none are shown and none is answered for.
 
     Raises:
         SettingError: the port is taken or not allowed.
@@ -80,6 +98,7 @@ class ParticipantPage:
         clock: Callable[[], datetime],
         port: int,
         enrolment: Enrolment | None = None,
+        updates: Updates | None = None,
     ) -> None:
         self._open_store = open_store
         self._study = study
@@ -87,6 +106,7 @@ class ParticipantPage:
         self._live = live
         self._clock = clock
         self._enrolment = enrolment
+        self._updates = updates
         self._days = Days()
         self._reading = threading.Lock()
         folder = files("agent") / "web"
@@ -130,10 +150,13 @@ class ParticipantPage:
         """What is at a path; there is nothing but a few files and the status."""
         if path in self._files:
             return self._files[path]
+        if path == _ANSWER_PATH:
+            return _said(HTTPStatus.METHOD_NOT_ALLOWED, "Answers are sent here.", "Use the page.")
         if path != "/api/status":
             return _said(HTTPStatus.NOT_FOUND, "There is nothing here.", "Go to the first page.")
         try:
             with self._reading, self._open_store() as store:
+                updates = self._updates.shown() if self._updates else None
                 shown = status(
                     store,
                     self._days,
@@ -142,10 +165,32 @@ class ParticipantPage:
                     live=self._live(),
                     now=self._clock(),
                     enrolment=self._enrolment,
+                    updates=updates,
                 )
         except Explained as fault:
             return _said(HTTPStatus.SERVICE_UNAVAILABLE, fault.cause, fault.remedy)
         return _Reply(HTTPStatus.OK, _JSON, shown.model_dump_json().encode("utf-8"))
+
+    def hear(self, body: bytes) -> _Reply:
+        """The person's answer about the update that waits."""
+        try:
+            answer = decoded(body, Answer)
+        except ProtocolError:
+            return _said(HTTPStatus.BAD_REQUEST, "This was no answer.", "Use the page's buttons.")
+        try:
+            if self._updates is None:
+                raise SlotError("No update waits for your answer.", "Nothing was changed.")
+            with self._reading:
+                self._updates.answer(answer)
+        except (SlotError, UpdateRejected) as fault:
+            return _said(HTTPStatus.CONFLICT, fault.cause, fault.remedy)
+        except Explained as fault:
+            return _said(HTTPStatus.SERVICE_UNAVAILABLE, fault.cause, fault.remedy)
+        return _Reply(HTTPStatus.OK, _JSON, answer.model_dump_json().encode("utf-8"))
+
+
+def _is_count(length: str) -> bool:
+    return length.isascii() and length.isdecimal() and len(length) < 10
 
 
 def _said(status: HTTPStatus, cause: str, remedy: str) -> _Reply:
@@ -194,11 +239,19 @@ class _Request(BaseHTTPRequestHandler):
         """As GET, without the body."""
         self.do_GET()
 
+    def do_POST(self) -> None:
+        """Take the person's answer; its few bytes are read only where nothing speaks against it."""
+        refusal = self._refusal() or self._answer_refusal()
+        body = b"" if refusal else self.rfile.read(int(self.headers["Content-Length"]))
+        self.close_connection = True  # whatever else follows is not read
+        with self.server.slots:
+            self._reply(refusal or self.server.page.hear(body))
+
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """What http.server refuses by itself: other methods (501), and what is no HTTP."""
         self.close_connection = True  # whatever follows is not read
         if code == HTTPStatus.NOT_IMPLEMENTED:
-            only = _said(HTTPStatus.METHOD_NOT_ALLOWED, "This page can only be read.", "Use GET.")
+            only = _said(HTTPStatus.METHOD_NOT_ALLOWED, "This can only be read.", "Use GET.")
             self._reply(only)
         else:
             self._reply(
@@ -223,6 +276,30 @@ class _Request(BaseHTTPRequestHandler):
                 )
         return None
 
+    def _answer_refusal(self) -> _Reply | None:
+        """What keeps out whatever was not sent by this page's own script."""
+        if urlsplit(self.path).path != _ANSWER_PATH:
+            return _said(HTTPStatus.METHOD_NOT_ALLOWED, "This can only be read.", "Use GET.")
+        ours = {f"http://{name}:{self.server.server_port}" for name in _OUR_NAMES}
+        if (
+            self.headers.get("Sec-Fetch-Site") != "same-origin"
+            or self.headers.get("Origin") not in ours
+            or self.headers.get(_OUR_HEADER[0]) != _OUR_HEADER[1]
+        ):
+            return _said(
+                HTTPStatus.FORBIDDEN, "Only this page itself may answer.", "Use its buttons."
+            )
+        if self.headers.get("Content-Type") != _JSON:
+            return _said(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "This was no answer.", f"Send {_JSON}.")
+        lengths = self.headers.get_all("Content-Length") or []
+        if self.headers.get("Transfer-Encoding") or len(lengths) != 1 or not _is_count(lengths[0]):
+            return _said(HTTPStatus.LENGTH_REQUIRED, "This was no answer.", "Say its length.")
+        if int(lengths[0]) > _MOST_BODY_BYTES:
+            return _said(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "This was no answer.", "Send one word."
+            )
+        return None
+
     def _reply(self, reply: _Reply) -> None:
         self.send_response(reply.status)
         self.send_header("Content-Type", reply.kind)
@@ -230,7 +307,8 @@ class _Request(BaseHTTPRequestHandler):
         for name, value in _HEADERS:
             self.send_header(name, value)
         if reply.status == HTTPStatus.METHOD_NOT_ALLOWED:
-            self.send_header("Allow", "GET, HEAD")
+            answers = urlsplit(self.path).path == _ANSWER_PATH
+            self.send_header("Allow", "POST" if answers else "GET, HEAD")
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(reply.body)

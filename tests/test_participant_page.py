@@ -62,8 +62,10 @@ def status_of(device: Device, live: Live) -> Status:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/page.css", "/page.js", "/words.js", "/trend.js", "/icon.svg", "/api/status"]
-)
+    "path",
+    ["/", "/page.css", "/page.js", "/words.js", "/trend.js", "/updates.js", "/consent.js",
+     "/elements.js", "/icon.svg", "/api/status"],
+)  # fmt: skip
 def test_everything_comes_from_here_and_may_load_nothing_from_elsewhere(
     page: ParticipantPage, path: str
 ) -> None:
@@ -108,10 +110,20 @@ def test_a_script_of_another_site_is_refused(page: ParticipantPage) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "NAKED"])
-def test_it_can_only_be_read(page: ParticipantPage, method: str) -> None:
-    code, headers, _ = ask(page, "/api/status", method)
+@pytest.mark.parametrize("path", ["/", "/api/status", "/api/answer/", "/api"])
+def test_all_but_one_path_can_only_be_read(page: ParticipantPage, method: str, path: str) -> None:
+    code, headers, _ = ask(page, path, method)
     assert code == 405
     assert headers["Allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    "method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "NAKED"]
+)
+def test_an_answer_can_only_be_posted(page: ParticipantPage, method: str) -> None:
+    code, headers, _ = ask(page, "/api/answer", method)
+    assert code == 405
+    assert headers["Allow"] == "POST"
 
 
 def test_head_gives_no_body(page: ParticipantPage) -> None:

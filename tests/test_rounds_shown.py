@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from agent.answers import Days, Live, Status, enrolment_of, status
+from agent.answers import Live, Status, enrolment_of, status
 from agent.codec import Gone
 from agent.config import Settings
 from agent.courier import Courier
+from agent.days import Days
 from agent.home import Home, open_home
 from agent.parts import Round, Stands, gone_of, size_of, stands
 from agent.reporter import send_outbox

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -87,17 +87,24 @@ class Study:
         return self.home.renewed().bundle.manifest.version
 
 
-@pytest.fixture
-def study(tmp_path: Path) -> Iterator[Study]:
-    with founded_study(tmp_path) as world:
+@contextmanager
+def updating_study(folder: Path) -> Iterator[Study]:
+    """A study that publishes, and one device in it."""
+    with founded_study(folder) as world:
         world.enrol("mine")
         key = world.folder / "mine" / "key"
         key.write_bytes(KEY)
         key.chmod(0o600)
-        press = Press.founded(tmp_path / "repository", "north", world.clock())
+        press = Press.founded(folder / "repository", "north", world.clock())
         auth = world.authority.authorise_root(press.root)
         (press.repository.folder / "root.auth").write_bytes(auth)
         yield Study(world, press, home_in(world.folder / "mine"))
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Iterator[Study]:
+    with updating_study(tmp_path) as study:
+        yield study
 
 
 def test_a_bundle_that_is_rolled_out_runs_after_one_look(study: Study) -> None:

@@ -1,27 +1,14 @@
 // Shows what /api/status says, and asks again while somebody looks.
-// Only textContent and attributes of elements are set: nothing here becomes markup.
 
+import { at, heading, make } from "./elements.js";
 import { chart } from "./trend.js";
+import { updates } from "./updates.js";
 import * as words from "./words.js";
 
 const PAUSE_MS = 15000;
 const ONGOING_MS = 60000;
 const ENDING_MS = 30 * 24 * 3600 * 1000;
 const NARROW = window.matchMedia("(max-width: 38rem)");
-const at = (id) => document.getElementById(id);
-
-function make(tag, className, ...children) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  element.append(...children.map((child) => (child instanceof Node ? child : String(child))));
-  return element;
-}
-
-function heading(scope, ...children) {
-  const cell = make("th", "", ...children);
-  cell.scope = scope;
-  return cell;
-}
 
 function now(status) {
   const light = at("sensing");
@@ -254,6 +241,7 @@ function show(status) {
   if (text === shown) return; // leave what is being read as it is
   shown = text;
   for (const part of [now, missing, trend, study, privacy, left]) part(status);
+  updates(status, look);
 }
 
 async function look() {

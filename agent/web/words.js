@@ -57,6 +57,22 @@ const SAID = {
   refusal: ["Refusal", "why this device left"],
 };
 
+const HAPPENED = {
+  offered: "Offered.",
+  rejected: "Not taken.",
+  staged: "Fetched and checked.",
+  asked: "Your answer is asked for.",
+  agreed: "You said yes.",
+  activated: "Switched to.",
+  committed: "It has proven itself, and is kept.",
+  "rolled-back": "Gone back from.",
+};
+const STANDING = {
+  own: "It lies in the folder that the settings name.",
+  trial: "It is on probation: kept once it has proven itself here, and gone back from if it fails.",
+  kept: "It has proven itself here.",
+};
+
 export const number = (value) => whole.format(value).replace("-", "−");
 export const decimals = (value, places = 2) => value.toFixed(places).replace("-", "−");
 export const signed = (value) => (value > 0 ? "+" : "") + number(value);
@@ -106,4 +122,29 @@ export function sensing(status) {
   if (!status.agent_runs) return "Not sensing: the agent is not running";
   if (!status.sensing.length) return "Not sensing right now";
   return `Sensing now: ${status.sensing.join(" and ")}`;
+}
+
+export const version = (what) => {
+  const called = `${what.name} ${what.version}`;
+  return what.serial ? `${called}, update ${what.serial}` : called;
+};
+
+export const happened = (line) => (line.reason === "declined" ? "You said no." : HAPPENED[line.step] ?? line.step);
+export const before = (what) => (what.serial ? `${version(what)}.` : `${version(what)}, as it came with the installation.`);
+export const runs = ({ runs: what, standing }) =>
+  (standing === "shipped" ? before(what) : `${version(what)}. ${STANDING[standing]}`);
+
+export function updates(told) {
+  if (told.standing === "own") return "The settings name the folder of what screens here, so updates of it are not taken.";
+  const looks = told.looks ? "This device looks for its study's updates by itself." : "Updates are taken by hand here: sottovoce ota.";
+  if (told.standing === "shipped" && !told.follows && !told.happened.length)
+    return `${told.runs.name} ${told.runs.version} screens here, as it came with the installation. No update has come yet. ${looks}`;
+  return `${looks} Each is signed, tried on this device first, and gone back from if it fails here.`
+    + (told.looks ? " The study is told how that went, and nothing about you with it." : "");
+}
+
+export function answered(update, yes, agentRuns) {
+  if (!yes) return "You said no: everything stays as it is, and you are not asked about this update again.";
+  const when = agentRuns ? "within seconds, with the next sound that is screened" : "when the agent starts";
+  return `You said yes: ${version(update)}, takes over ${when}. It is kept once it has proven itself here, and gone back from if it fails.`;
 }
