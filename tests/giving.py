@@ -47,8 +47,8 @@ class Giving:
         draft.replace(file)
         return content
 
-    def post(self, broker: Any) -> Post:
-        """The coordinator's part; enter it."""
+    def post(self, broker: Any, updates: Updating | None = None) -> Post:
+        """The coordinator's part; enter it. It only gives out files, unless told more."""
         study = post_study(self.world.founded, parse_policy(_PAYLOAD), policy_digest(_PAYLOAD))
         post = Post(
             study,
@@ -56,7 +56,7 @@ class Giving:
             self.book,
             self.store,
             random_bytes=secrets.token_bytes,
-            updates=Updating(self.folder),
+            updates=updates or Updating(self.folder),
             on_fault=self.faults.append,
         )
         self.posts.append(post)

@@ -307,6 +307,18 @@ def test_what_could_not_be_said_is_said_after_a_restart(study: Study) -> None:
     assert study.tell(study.updater()) == [Phase.FETCHED, Phase.TRYING]
 
 
+def test_moments_never_fall_whatever_the_clock_does(study: Study) -> None:
+    study.publish()
+    updater = study.updater()
+    updater.look()
+    study.tell(updater)
+    before = study.said[-1].moment
+    study.world.clock.pass_(timedelta(days=-9000))
+    updater.bundles.go_back(UpdateRejected(Reason.UNHEALTHY, "It failed."))
+    assert study.tell(updater) == [Phase.ROLLED_BACK]
+    assert study.said[-1].moment == before
+
+
 def test_two_processes_never_look_at_once(study: Study) -> None:
     with alone(study.home.settings.state_folder / "updates"), pytest.raises(SlotError):
         study.updater().look()

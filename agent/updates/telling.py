@@ -1,7 +1,8 @@
 """Tells the study how updates went: the history's lines as progress messages, each at least once.
 
 Rules it upholds: what is told is what the history says, nothing else, and in its order; what could
-not be told is told later, also after a restart; no sentence leaves, only the step and its reason.
+not be told is told later, also after a restart; no sentence leaves, only the step and its reason;
+moments never fall, whatever the clock did, for the study takes the latest as the last word.
 
 In the life of a bundle: history → **here** → `release_protocol` → the coordinator's rollout.
 """
@@ -46,9 +47,10 @@ class _Asked(Message):
 
 
 class Told(Message):
-    """The number of the last line that was told, and which rollouts asked for what."""
+    """The number and moment of the last line that was told, and which rollouts asked for what."""
 
     number: Annotated[StrictInt, Field(ge=0, le=2**40)] = 0
+    moment: Annotated[StrictInt, Field(ge=0, le=2**40)] = 0
     asked: Annotated[tuple[_Asked, ...], Field(max_length=_MOST_ASKED, strict=False)] = ()
 
 
@@ -74,7 +76,8 @@ class Teller:
         told, this = self._read(), _Asked(sha256=sha256, number=number)
         if this not in told.asked:
             others = [each for each in told.asked if each.sha256 != sha256]
-            self._keep(Told(number=told.number, asked=(*others[1 - _MOST_ASKED :], this)))
+            asked = (*others[1 - _MOST_ASKED :], this)
+            self._keep(told.model_copy(update={"asked": asked}))
 
     def tell(self) -> None:
         """Say what has not been said.
@@ -87,11 +90,12 @@ class Teller:
             told = self._read()
             if line.number <= told.number:
                 continue
+            moment = max(line.at, told.moment)
             if line.step in PHASES:
-                self._say(self._progress(line, told))
-            self._keep(told.model_copy(update={"number": line.number}))
+                self._say(self._progress(line, told, moment))
+            self._keep(told.model_copy(update={"number": line.number, "moment": moment}))
 
-    def _progress(self, line: Line, told: Told) -> Progress:
+    def _progress(self, line: Line, told: Told, moment: int) -> Progress:
         phase = PHASES[line.step]
         if phase is Phase.REJECTED and line.reason is Reason.DECLINED:
             phase = Phase.DECLINED
@@ -107,7 +111,7 @@ class Teller:
             reason=(line.reason or Reason.UNHEALTHY) if phase in _GIVES_REASON else None,
             runs=runs[0],
             runs_sha256=runs[1],
-            moment=line.at,
+            moment=moment,
         )
 
     def _runs(self, kind: Kind) -> tuple[int, str]:

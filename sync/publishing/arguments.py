@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-DEFAULT_REPOSITORY: Final = Path("~/.local/share/sottovoce-repository")
+DEFAULT_REPOSITORY: Final = Path("~/.local/share/sottovoce-coordinator/updates")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
