@@ -1,10 +1,12 @@
 """Files that are on disk when a call returns: whole or not at all, their names with them.
 
-Source: fsync(2): "explicit fsync() on a file descriptor for the directory is also needed".
+Source: fsync(2): "explicit fsync() on a file descriptor for the directory is also needed";
+syncfs(2): waits until all of the file system is written, and since Linux 5.8 says if it was not.
 Place in the life of a bundle: below slots, probation and history.
 """
 
 import contextlib
+import ctypes
 import os
 from pathlib import Path
 from typing import Final
@@ -35,17 +37,20 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def settle(folder: Path) -> None:
-    """Have everything in a folder on disk, files before the folders that name them.
+    """Have everything in a folder on disk, and all else on that file system with it.
+
+    One call for all: a release has 11,600 files, and to wait for each takes half a minute.
 
     Raises:
         OSError: the disk fails, or is full.
     """
-    for path, folders, files in os.walk(folder, topdown=False):
-        for name in files + folders:
-            if not (inside := Path(path) / name).is_symlink():
-                sync(inside)
-        sync(Path(path))
-    sync(folder.parent)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(handle):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(folder))
+    finally:
+        os.close(handle)
 
 
 def sync(path: Path) -> None:
