@@ -201,6 +201,7 @@ class Updater:
         return self.bundles.installed(directive.name)
 
     def _take(self, trust: Trust, directive: Directive) -> None:
+        """A bundle waits while a release is on probation: its failure would count against both."""
         target = trust.offer(directive.path)
         if target is None or target.offer is None:
             raise UpdateRejected(Reason.UNKNOWN, "A rollout names an update that nobody signed.")
@@ -214,7 +215,7 @@ class Updater:
         if directive.kind is Kind.RELEASE:
             assert self._releases is not None
             self._releases.take(trust, directive)
-        else:
+        elif self._releases is None or self._releases.desk.on_probation() is None:
             self._make_way(directive)
             self.bundles.take(self._home, trust, directive.path)
 

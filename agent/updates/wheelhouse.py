@@ -178,7 +178,6 @@ def build_environment(
         pip += ["--disable-pip-version-check", "--no-input", "--no-cache-dir", "install", "--quiet"]
         pip += ["--no-index", "--no-deps", "--only-binary=:all:", *map(str, wheels)]
         _check(run_child(pip, limit_s, environment), "filled", slot)
-    os.sync()  # at once; file by file, thousands of them take minutes
 
 
 def base_python() -> Path:

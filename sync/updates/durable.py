@@ -6,10 +6,11 @@ cuts of the power, and is never followed as a link.
 
 In the life of a bundle: metadata, the floor of time, downloads, slots and history are kept so.
 
-Source: rename(2) ("atomically replaced"), fsync(2) (a file's name needs its folder's).
+Source: rename(2) ("atomically replaced"), fsync(2) (a name needs its folder's), syncfs(2).
 """
 
 import contextlib
+import ctypes
 import os
 from pathlib import Path
 from typing import Final
@@ -41,17 +42,20 @@ def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
 
 
 def settle(folder: Path) -> None:
-    """Have everything in a folder on disk, files before the folders that name them.
+    """Have everything in a folder on disk, and all else on that file system with it.
+
+    One call for all: a release has 11,600 files, and to wait for each takes half a minute.
 
     Raises:
         OSError: the disk fails, or is full.
     """
-    for path, folders, files in os.walk(folder, topdown=False):
-        for name in files + folders:
-            if not (inside := Path(path) / name).is_symlink():
-                sync(inside)
-        sync(Path(path))
-    sync(folder.parent)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(handle):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(folder))
+    finally:
+        os.close(handle)
 
 
 def sync(path: Path) -> None:
