@@ -180,8 +180,7 @@ class ParticipantPage:
         try:
             if self._updates is None:
                 raise SlotError("No update waits for your answer.", "Nothing was changed.")
-            with self._reading:
-                self._updates.answer(answer)
+            self._updates.answer(answer)
         except (SlotError, UpdateRejected) as fault:
             return _said(HTTPStatus.CONFLICT, fault.cause, fault.remedy)
         except Explained as fault:

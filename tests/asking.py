@@ -66,7 +66,7 @@ def sent(
             "X-Sottovoce": "answer",
         }
     headers |= {name.replace("_", "-"): value for name, value in changes.items()}
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     try:
         said = {name: value for name, value in headers.items() if value is not None}
         connection.request(method, path, body, said)
@@ -77,7 +77,7 @@ def sent(
 
 
 @contextmanager
-def page_of(home: Home) -> Iterator[Shown]:
+def page_of(home: Home, *, patience_s: float = 0.0) -> Iterator[Shown]:
     """The page as the agent serves it."""
     trouble: list[Explained] = []
     answered: list[bool] = []
@@ -86,6 +86,7 @@ def page_of(home: Home) -> Iterator[Shown]:
         clock=now,
         trouble=lambda: trouble[-1] if trouble else None,
         answered=lambda: answered.append(True),
+        patience_s=patience_s,
     )
     page = ParticipantPage(
         home.open_store, home.study, home.seal, live=lambda: Live(agent_runs=True), clock=now,

@@ -1,12 +1,16 @@
 """Updates on the participant's own page: what is shown, what is asked, and who may answer."""
 
 import json
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from agent.answers import Live, Status
 from agent.service import ParticipantPage
@@ -17,6 +21,7 @@ from edge_models.bundle import shipped_bundle
 from sync.updates.rejected import Reason, UpdateRejected
 from tests.asking import CONSENT, Shown, asks, now, page_of, sent
 from tests.test_page_command import page_process
+from tests.test_round_story import wait_until
 from tests.test_updater import Study, updating_study
 from tests.updating import home_in, install, write_variant
 
@@ -162,6 +167,19 @@ def test_while_the_agent_looks_the_person_is_asked_to_wait(waiting: tuple[Study,
     assert study.runs() == "1.0.0"
 
 
+def test_an_answer_waits_for_a_look_to_end_and_the_page_goes_on_meanwhile(study: Study) -> None:
+    asks(study)
+    codes: list[int] = []
+    with page_of(study.home, patience_s=60.0) as shown:
+        sha256 = shown.question().sha256
+        answering = threading.Thread(target=lambda: codes.append(shown.post(sha256, yes=True)[0]))
+        with alone(study.home.settings.state_folder / "updates"):
+            answering.start()
+            assert shown.question().sha256 == sha256
+        answering.join()
+    assert codes == [200] and study.runs() == "1.1.0"
+
+
 def test_an_update_that_was_spoilt_meanwhile_is_not_switched_to(study: Study) -> None:
     asks(study)
     with page_of(study.home) as shown:
@@ -251,3 +269,40 @@ def test_the_page_by_itself_answers_too_and_shows_what_then_runs(study: Study) -
     assert after.updates is not None and after.updates.runs.version == "1.1.0"
     assert (after.updates.standing, after.updates.question) == (Standing.TRIAL, None)
     assert after.privacy.epsilon_per_report > before.privacy.epsilon_per_report
+
+
+@pytest.mark.slow
+def test_a_running_agent_turns_to_what_was_answered_on_its_page(
+    study: Study, tmp_path: Path
+) -> None:
+    asks(study)
+    soundfile.write(tmp_path / "hush.wav", np.zeros(16_000 * 600), 16_000)
+    agent = subprocess.Popen(
+        [sys.executable, "-m", "edge_models.command", "run", "--page-port", "0", "--pace", "real",
+         "--state", str(study.home.settings.state_folder),
+         "--microphone", str(tmp_path / "hush.wav")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    try:
+        assert agent.stdout is not None
+        address = agent.stdout.readline().partition("http://")[2].split()[0]
+        port = int(address.rpartition(":")[2])
+
+        def updates() -> UpdatesShown:
+            status = Status.model_validate_json(sent(port, "/api/status", "GET")[1])
+            assert status.updates is not None
+            return status.updates
+
+        question = updates().question
+        assert question is not None
+        body = json.dumps({"sha256": question.sha256, "yes": True}).encode()
+        # The study's broker is not there, and the look for updates takes its time to give up.
+        assert sent(port, "/api/answer", "POST", body)[0] == 200
+        assert wait_until(lambda: updates().runs.version == "1.1.0")
+        assert updates().standing is Standing.TRIAL and updates().before is not None
+        agent.send_signal(signal.SIGTERM)
+        assert agent.wait(timeout=30) == 0
+    finally:
+        agent.kill()
+        agent.wait()

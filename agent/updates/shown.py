@@ -8,7 +8,10 @@ In the life of a bundle: slots and history → **here** → the page; the page's
 """
 
 import hashlib
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 
 HAPPENED: Final = 8
 """So many of the newest lines of the history are shown."""
+
+_AGAIN_S: Final = 0.2
 
 OnRenewal = Callable[[Home], None]
 
@@ -110,10 +115,11 @@ class Answer(Message):
 
 
 class Updates:
-    """The updates of a device, for its page; one thread at a time, except for `adopt`.
+    """The updates of a device, for its page; any thread may ask.
 
     `trouble` is asked at each look; `answered` hears that the person has. Where no agent of this
-    process says what runs (by `adopt`), `on_renewal` is told when that has changed on the disk.
+    process says what runs (by `adopt`), `on_renewal` is told when that has changed on the disk. An
+    answer waits up to `patience_s` for a look that goes on: one over a dead line takes a minute.
     """
 
     def __init__(
@@ -124,9 +130,11 @@ class Updates:
         trouble: Callable[[], Explained | None] = lambda: None,
         answered: Callable[[], None] = lambda: None,
         on_renewal: OnRenewal | None = None,
+        patience_s: float = 90.0,
     ) -> None:
         self._home, self._clock = home, clock
         self._trouble, self._answered, self._on_renewal = trouble, answered, on_renewal
+        self._patience_s, self._one_at_a_time = patience_s, threading.Lock()
         self._file = history_file(home.settings.state_folder)
         self._history = History(self._file)
         self._stamp = home.slots.stamp()
@@ -144,13 +152,14 @@ class Updates:
             StoreError: the device's ledger can't be read.
             BundleError: what runs can't be read.
         """
-        self._renew()
-        home = self._home
-        stamp = (home.slots.stamp(), _stamp(self._file))
-        if self._kept is None or self._kept[0] != stamp or self._kept[1] is not home:
-            self._kept = stamp, home, self._look(home)
-        trouble = self._trouble() or home.passed_by
-        return self._kept[2].model_copy(update={"trouble": str(trouble or "")})
+        with self._one_at_a_time:
+            self._renew()
+            home = self._home
+            stamp = (home.slots.stamp(), _stamp(self._file))
+            if self._kept is None or self._kept[0] != stamp or self._kept[1] is not home:
+                self._kept = stamp, home, self._look(home)
+            trouble = self._trouble() or home.passed_by
+            return self._kept[2].model_copy(update={"trouble": str(trouble or "")})
 
     def answer(self, answer: Answer) -> None:
         """The person's word; after a yes it is switched to.
@@ -160,10 +169,10 @@ class Updates:
             UpdateRejected: it can't be switched to after all.
             StoreError: the device's ledger can't be read.
         """
-        home, self._kept = self._home, None
-        if home.slots.staged() is None:
+        if self._home.slots.staged() is None:
             raise _nothing_waits()
-        with alone(updates_folder(home)):
+        with self._turn(), self._one_at_a_time:
+            home, self._kept = self._home, None
             asked = self._question(home)
             if asked is None:
                 raise _nothing_waits()
@@ -174,6 +183,21 @@ class Updates:
                 )
             self._bundles().answer(home, yes=answer.yes)
         self._answered()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Alone at the updates, as soon as nobody else is."""
+        until_s = time.monotonic() + self._patience_s
+        with ExitStack() as stack:
+            while True:
+                try:
+                    stack.enter_context(alone(updates_folder(self._home)))
+                    break
+                except SlotError:
+                    if time.monotonic() >= until_s:
+                        raise
+                    time.sleep(_AGAIN_S)
+            yield
 
     def _renew(self) -> None:
         if self._on_renewal is None or (stamp := self._home.slots.stamp()) == self._stamp:

@@ -18,7 +18,7 @@ async function answer(question, yes, runs, look) {
   answering = true;
   const buttons = [...at("question").querySelectorAll("button")];
   for (const button of buttons) button.setAttribute("aria-disabled", "true");
-  say("One moment…");
+  say("One moment. Where the device is just looking for updates, this can take a minute.");
   try {
     const body = JSON.stringify({ sha256: question.sha256, yes });
     const reply = await fetch("api/answer", { method: "POST", headers: HEADERS, body });
