@@ -77,7 +77,7 @@ def sent(
 
 
 @contextmanager
-def page_of(home: Home, *, patience_s: float = 0.0) -> Iterator[Shown]:
+def page_of(home: Home) -> Iterator[Shown]:
     """The page as the agent serves it."""
     trouble: list[Explained] = []
     answered: list[bool] = []
@@ -86,7 +86,6 @@ def page_of(home: Home, *, patience_s: float = 0.0) -> Iterator[Shown]:
         clock=now,
         trouble=lambda: trouble[-1] if trouble else None,
         answered=lambda: answered.append(True),
-        patience_s=patience_s,
     )
     page = ParticipantPage(
         home.open_store, home.study, home.seal, live=lambda: Live(agent_runs=True), clock=now,

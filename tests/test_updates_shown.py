@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -159,25 +158,13 @@ def test_an_answer_is_only_for_what_was_shown(study: Study) -> None:
     assert study.runs() == "1.2.0"
 
 
-def test_while_the_agent_looks_the_person_is_asked_to_wait(waiting: tuple[Study, Shown]) -> None:
+def test_a_look_that_waits_for_the_network_keeps_no_person_waiting(
+    waiting: tuple[Study, Shown],
+) -> None:
     study, shown = waiting
     with alone(study.home.settings.state_folder / "updates"):
-        code, said = shown.post(shown.question().sha256, yes=True)
-    assert code == 409 and said["remedy"] == "Wait a moment, and try again."
-    assert study.runs() == "1.0.0"
-
-
-def test_an_answer_waits_for_a_look_to_end_and_the_page_goes_on_meanwhile(study: Study) -> None:
-    asks(study)
-    codes: list[int] = []
-    with page_of(study.home, patience_s=60.0) as shown:
-        sha256 = shown.question().sha256
-        answering = threading.Thread(target=lambda: codes.append(shown.post(sha256, yes=True)[0]))
-        with alone(study.home.settings.state_folder / "updates"):
-            answering.start()
-            assert shown.question().sha256 == sha256
-        answering.join()
-    assert codes == [200] and study.runs() == "1.1.0"
+        assert shown.post(shown.question().sha256, yes=True)[0] == 200
+    assert study.runs() == "1.1.0"
 
 
 def test_an_update_that_was_spoilt_meanwhile_is_not_switched_to(study: Study) -> None:

@@ -86,14 +86,14 @@ class Bundles:
             self._stage(home, trust, target, label)
         return self.go_on(home)
 
-    def go_on(self, home: Home) -> Taken:
-        """Try, ask and switch to what lies ready.
+    def go_on(self, home: Home, *, of: Label | None = None) -> Taken:
+        """Try, ask and switch to what lies ready; `of`: only if it is that.
 
         Raises:
             UpdateRejected: with the reason; it is in the history, and won't be tried again.
             SlotError: nothing lies ready, or as `take`.
         """
-        staged = self._staged()
+        staged = self._staged(of)
         try:
             if not self.history.has(Step.ASKED, staged.label.sha256):
                 self.trial(staged.folder)
@@ -105,7 +105,7 @@ class Bundles:
             if not self.history.has(Step.ASKED, staged.label.sha256):
                 self.note(staged.label, Step.ASKED)
             return Taken.WAITS
-        self.slots.activate()
+        self.slots.activate(of=staged.label)
         self.note(staged.label, Step.ACTIVATED)
         return Taken.SWITCHED
 
@@ -129,14 +129,16 @@ class Bundles:
             if steps and (steps[-1].step, steps[-1].reason) == (Step.REJECTED, Reason.DECLINED):
                 self.note(staged.label, Step.ASKED)
 
-    def answer(self, home: Home, *, yes: bool) -> Label:
-        """The person's word on what waits; after a yes it is switched to.
+    def answer(self, home: Home, *, yes: bool, of: Label | None = None) -> Label:
+        """The person's word on what waits, for `of` if that is said; after a yes it is switched to.
+
+        It needs no lock but the slots' own: a look that waits for the network holds up nobody.
 
         Raises:
-            SlotError: nothing waits.
+            SlotError: nothing waits, or something else.
             UpdateRejected: as `go_on`.
         """
-        staged = self._staged()
+        staged = self._staged(of)
         if not self._waits(staged.label):
             raise SlotError("No update waits for your answer.")
         if not yes:
@@ -144,7 +146,7 @@ class Bundles:
             self.note(staged.label, Step.REJECTED, declined)
             return staged.label
         self.note(staged.label, Step.AGREED)
-        self.go_on(home)
+        self.go_on(home, of=staged.label)
         return staged.label
 
     def go_back(self, why: UpdateRejected) -> Label:
@@ -170,8 +172,12 @@ class Bundles:
     def _lines(self, label: Label) -> list[Line]:
         return [line for line in self.history.lines() if line.sha256 == label.sha256]
 
-    def _staged(self) -> Slot:
+    def _staged(self, of: Label | None) -> Slot:
         staged = self.slots.staged()
+        if staged is not None and of is not None and staged.label != of:
+            raise SlotError(
+                "Another update lies ready by now.", "Nothing was changed. Read what it asks first."
+            )
         if staged is None:
             raise SlotError("No update lies ready.", "Fetch one: sottovoce ota apply")
         return staged

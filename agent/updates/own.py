@@ -108,8 +108,7 @@ def apply(
     if question is None:
         raise SlotError("No update waits for your answer.")
     said = ask(_in_words(question)) if answer is None else answer
-    with alone(updates_folder(home)):
-        bundles.answer(home, yes=said)
+    bundles.answer(home, yes=said, of=question.label)
     if not said:
         return "The update is not taken, and you won't be asked again about this one."
     return _switched(home)
@@ -121,10 +120,9 @@ def roll_back(home: Home) -> str:
     Raises:
         SlotError: there is nothing before it.
     """
-    with alone(updates_folder(home)):
-        left = bundles_of(home).go_back(
-            UpdateRejected(Reason.WITHDRAWN, "The person at the device went back.")
-        )
+    left = bundles_of(home).go_back(
+        UpdateRejected(Reason.WITHDRAWN, "The person at the device went back.")
+    )
     return f"Update {left.serial} is gone back from. {_called(home.renewed())} runs now."
 
 

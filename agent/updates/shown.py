@@ -9,9 +9,7 @@ In the life of a bundle: slots and history → **here** → the page; the page's
 
 import hashlib
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -22,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, StrictBool
 from agent.errors import SlotError
 from agent.home import Home
 from agent.updates.history import History, Line, Step, history_file
-from agent.updates.locks import alone, updates_folder
+from agent.updates.locks import updates_folder
 from agent.updates.slots import Label, Slot
 from edge_models.bundle import shipped_bundle
 from edge_models.errors import Explained
@@ -31,12 +29,11 @@ from sync.updates.offers import Kind, Sha256
 from sync.updates.rejected import Reason
 
 if TYPE_CHECKING:
-    from agent.updates.bundles import Bundles
+    from agent.updates.bundles import Bundles, Question
 
 HAPPENED: Final = 8
 """So many of the newest lines of the history are shown."""
 
-_AGAIN_S: Final = 0.2
 
 OnRenewal = Callable[[Home], None]
 
@@ -118,8 +115,7 @@ class Updates:
     """The updates of a device, for its page; any thread may ask.
 
     `trouble` is asked at each look; `answered` hears that the person has. Where no agent of this
-    process says what runs (by `adopt`), `on_renewal` is told when that has changed on the disk. An
-    answer waits up to `patience_s` for a look that goes on: one over a dead line takes a minute.
+    process says what runs (by `adopt`), `on_renewal` is told when that has changed on the disk.
     """
 
     def __init__(
@@ -130,11 +126,10 @@ class Updates:
         trouble: Callable[[], Explained | None] = lambda: None,
         answered: Callable[[], None] = lambda: None,
         on_renewal: OnRenewal | None = None,
-        patience_s: float = 90.0,
     ) -> None:
         self._home, self._clock = home, clock
         self._trouble, self._answered, self._on_renewal = trouble, answered, on_renewal
-        self._patience_s, self._one_at_a_time = patience_s, threading.Lock()
+        self._one_at_a_time = threading.Lock()
         self._file = history_file(home.settings.state_folder)
         self._history = History(self._file)
         self._stamp = home.slots.stamp()
@@ -165,39 +160,24 @@ class Updates:
         """The person's word; after a yes it is switched to.
 
         Raises:
-            SlotError: nothing waits, or something else than was shown, or another process is at it.
+            SlotError: nothing waits, or something else than was shown.
             UpdateRejected: it can't be switched to after all.
             StoreError: the device's ledger can't be read.
         """
         if self._home.slots.staged() is None:
             raise _nothing_waits()
-        with self._turn(), self._one_at_a_time:
+        with self._one_at_a_time:
             home, self._kept = self._home, None
-            asked = self._question(home)
-            if asked is None:
+            waits = self._bundles().question(home)
+            if waits is None:
                 raise _nothing_waits()
-            if asked.sha256 != answer.sha256:
+            if _asked(home, waits).sha256 != answer.sha256:
                 raise SlotError(
                     "What waits for your answer is not what this page has shown you.",
                     "Nothing was changed. Read what it shows now, and answer that.",
                 )
-            self._bundles().answer(home, yes=answer.yes)
+            self._bundles().answer(home, yes=answer.yes, of=waits.label)
         self._answered()
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Alone at the updates, as soon as nobody else is."""
-        until_s = time.monotonic() + self._patience_s
-        with ExitStack() as stack:
-            while True:
-                try:
-                    stack.enter_context(alone(updates_folder(self._home)))
-                    break
-                except SlotError:
-                    if time.monotonic() >= until_s:
-                        raise
-                    time.sleep(_AGAIN_S)
-            yield
 
     def _renew(self) -> None:
         if self._on_renewal is None or (stamp := self._home.slots.stamp()) == self._stamp:
@@ -225,18 +205,7 @@ class Updates:
         if home.settings.bundle or home.slots.staged() is None:
             return None
         waits = self._bundles().question(home)
-        if waits is None:
-            return None
-        asked = Asked(
-            sha256="",
-            update=_version(waits.label),
-            questions=waits.questions,
-            notes=waits.notes,
-            consent=waits.consent,
-            agreed=home.bundle.consent,
-        )
-        whole = waits.label.sha256.encode() + encoded(asked)
-        return asked.model_copy(update={"sha256": hashlib.sha256(whole).hexdigest()})
+        return None if waits is None else _asked(home, waits)
 
     def _bundles(self) -> "Bundles":
         """Loaded when something lies in the idle slot, and not before."""
@@ -246,6 +215,20 @@ class Updates:
             parts = updates_folder(self._home) / PARTS_FOLDER
             self._made_of = Bundles(self._home.slots, self._history, parts, self._clock)
         return self._made_of
+
+
+def _asked(home: Home, waits: "Question") -> Asked:
+    """The question as it is shown; its hash is over all that a person reads."""
+    asked = Asked(
+        sha256="",
+        update=_version(waits.label),
+        questions=waits.questions,
+        notes=waits.notes,
+        consent=waits.consent,
+        agreed=home.bundle.consent,
+    )
+    whole = waits.label.sha256.encode() + encoded(asked)
+    return asked.model_copy(update={"sha256": hashlib.sha256(whole).hexdigest()})
 
 
 def _running(home: Home) -> Version:

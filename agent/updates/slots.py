@@ -191,17 +191,17 @@ class Slots:
                     self._empty(letter)
                 raise
 
-    def activate(self) -> Slot:
+    def activate(self, *, of: Label | None = None) -> Slot:
         """Switch to what is ready; from now on it is on probation.
 
         Raises:
-            SlotError: nothing is ready, or the folder can't be written.
+            SlotError: nothing is ready, or not `of`, or the folder can't be written.
             UpdateRejected: NO_ROOM; what runs stays.
         """
         with self._locked(), _explained(self.folder):
             self._tidy()
             ready, former = self.staged(), self.current()
-            if ready is None:
+            if ready is None or (of is not None and ready.label != of):
                 raise SlotError("No update is ready to be switched to.", "Fetch one first.")
             if former is None:
                 (self.folder / _BACK).unlink(missing_ok=True)

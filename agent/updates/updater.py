@@ -138,11 +138,10 @@ class Updater:
         """The person's word.
 
         Raises:
-            SlotError: nothing waits, or another process is at it.
+            SlotError: nothing waits.
             UpdateRejected: it can't be switched to after all.
         """
-        with alone(self._folder):
-            self.bundles.answer(self._home, yes=yes)
+        self.bundles.answer(self._home, yes=yes)
         self.look_soon()
 
     def _run(self) -> None:
