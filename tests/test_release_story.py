@@ -407,6 +407,14 @@ def test_a_release_for_other_machines_only_is_refused_by_name(device: Device) ->
     assert "machine" in str(caught.value)
 
 
+def test_the_agents_user_can_read_the_installers_answer(device: Device) -> None:
+    """Its own file, as whoever runs the agent sees it: they are two users."""
+    published(device, 2, "0.1.1")
+    device.hand_over(2)
+    work(device.installer)
+    assert (device.prefix / "releases" / "answer.json").stat().st_mode & 0o777 == 0o644
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: somebody else owns the code")
 def test_a_release_is_tried_as_the_agents_user_who_can_not_write_code(tmp_path: Path) -> None:
     agent = Owner(65534, 65534)

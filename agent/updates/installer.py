@@ -75,6 +75,7 @@ BY_HAND: Final = "by-hand"
 """The name in the label of what install.sh brought: it has no serial to compare with."""
 _LIST: Final = "release.json"
 _MOST_ROOT_BYTES: Final = 512 * 1024
+_FOR_ALL_TO_READ: Final = 0o644
 _Note = TypeVar("_Note", bound=Message)
 
 
@@ -179,7 +180,7 @@ class Installer:
             reason=fault.reason if isinstance(fault, UpdateRejected) else None,
             sentence=fault.cause[:1000] if fault else "",
         )
-        write_durably(self._prefix / RELEASES / ANSWER, encoded(said))
+        write_durably(self._prefix / RELEASES / ANSWER, encoded(said), _FOR_ALL_TO_READ)
 
     def pin(self, root: bytes) -> None:
         """Pin the study's first root of update keys.
