@@ -1,6 +1,7 @@
 """What an updater does with what a study publishes: takes, asks, refuses, goes back, tells."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -276,6 +277,52 @@ def test_a_patch_that_is_wrong_costs_itself_and_the_whole_file_is_fetched(study:
         patch.write_bytes(bytes(patch.stat().st_size))
     study.updater().look()
     assert study.runs() == "1.0.2"
+
+
+def test_where_no_patch_can_be_made_the_whole_file_is_fetched(study: Study) -> None:
+    """Something lies where the running bundle is packed: what a disk can do is no end of it."""
+    study.publish()
+    study.updater().look()
+    study.home.slots.commit()
+    study.home = study.home.renewed()
+    study.publish(text("CARD.md", "# Better still"), version="1.0.2")
+    parts = study.home.settings.state_folder / "updates" / "parts"
+    (parts / ".running.bundle").mkdir()
+    study.updater().look()
+    assert study.runs() == "1.0.2"
+
+
+def test_a_running_bundle_that_can_not_be_read_keeps_no_update_out(study: Study) -> None:
+    study.publish()
+    study.updater().look()
+    study.home.slots.commit()
+    study.home = study.home.renewed()
+    assert study.home.slot is not None
+    (study.home.slot.folder / "left-over").mkdir()
+    study.publish(text("CARD.md", "# Better still"), version="1.0.2")
+    study.updater().look()
+    assert study.runs() == "1.0.2"
+
+
+def test_no_fault_of_ours_ends_the_looking(study: Study) -> None:
+    study.publish()
+    repository, met = FolderMirror(study.press.repository.folder), []
+
+    class Faulty:
+        def read(self, path: str, most_bytes: int, start: int = 0) -> Iterator[bytes]:
+            if len(met) < 3:
+                met.append(path)
+                raise ZeroDivisionError(path)
+            yield from repository.read(path, most_bytes, start)
+
+    updater = Updater(
+        study.home, Faulty(), say=study.say, clock=study.world.clock, look_every_s=0.01
+    )
+    with updater:
+        while study.runs() == "1.0.0":
+            assert updater._thread.is_alive()
+            time.sleep(0.05)
+    assert len(met) == 3
 
 
 def test_the_studys_head_comes_by_its_own_role(study: Study) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from sync.updates import archive, deltas
+from sync.updates.downloads import disk_faults
 from sync.updates.durable import write_durably
 from sync.updates.offers import Delta
 from sync.updates.rejected import Reason, UpdateRejected
@@ -30,7 +31,8 @@ def fetched(trust: Trust, target: Target, *, running: Path, into: Path) -> Path:
     Raises:
         UpdateRejected: as `Trust.download`; what came is kept for the next try.
     """
-    into.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with disk_faults():
+        into.mkdir(mode=0o700, parents=True, exist_ok=True)
     if (delta := _delta_for(target, running)) is not None:
         try:
             _patched(trust, target, delta, running, into)
@@ -50,7 +52,10 @@ def clear(into: Path) -> None:
 def _delta_for(target: Target, running: Path) -> Delta | None:
     if target.offer is None or not target.offer.deltas:
         return None
-    runs = hashlib.sha256(archive.pack(running)).hexdigest()
+    try:
+        runs = hashlib.sha256(archive.pack(running)).hexdigest()
+    except (OSError, UpdateRejected):
+        return None  # what can't be packed is no beginning for a patch
     return next((delta for delta in target.offer.deltas if delta.from_sha256 == runs), None)
 
 
@@ -60,8 +65,10 @@ def _patched(trust: Trust, target: Target, delta: Delta, running: Path, into: Pa
         raise UpdateRejected(Reason.UNKNOWN, "The study does not offer the patch that it names.")
     patch, old = trust.download(found, into), into / _OLD
     try:
-        write_durably(old, archive.pack(running))
+        with disk_faults():
+            write_durably(old, archive.pack(running))
         deltas.patch(old, patch, into / target.file_name, target.length)
     finally:
-        old.unlink(missing_ok=True)
-        patch.unlink(missing_ok=True)
+        for each in (old, patch):
+            with suppress(OSError):
+                each.unlink()

@@ -26,6 +26,7 @@ from agent.updates.slots import Slot, Slots
 from agent.updates.wheelhouse import Wheelhouse
 from sync.envelope import Message, decoded, encoded
 from sync.errors import ProtocolError
+from sync.updates.downloads import disk_faults
 from sync.updates.durable import write_durably
 from sync.updates.offers import Kind, Offer, Serial, wheel_path
 from sync.updates.rejected import Reason, UpdateRejected
@@ -189,9 +190,10 @@ class ReleaseDesk:
 
     def _fetched(self, trust: Trust, target: Target) -> Path:
         place = self._updates / MIRROR / target.lies_at
-        if not place.is_file() or place.stat().st_size != target.length:
-            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            trust.download(target, place.parent).replace(place)
+        with disk_faults():
+            if not place.is_file() or place.stat().st_size != target.length:
+                place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                trust.download(target, place.parent).replace(place)
         return place
 
     def _write(self, name: str, note: Message) -> None:

@@ -44,18 +44,24 @@ def try_bundle(
     """Run the bundle in `folder` in a child, within these limits.
 
     Raises:
-        UpdateRejected: GOLDEN, it does not answer as it should, in time, or at all.
+        UpdateRejected: GOLDEN, it does not answer as it should, in time, or at all; NO_ROOM, this
+            device can't begin another process, which is not the bundle's fault.
     """
     begun_s = time.monotonic()
-    child = subprocess.Popen(
-        [sys.executable, "-P", "-c", _CHILD, str(folder), str(memory_bytes), str(limit_s)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        start_new_session=True,
-        close_fds=True,
-    )
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-c", _CHILD, str(folder), str(memory_bytes), str(limit_s)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            start_new_session=True,
+            close_fds=True,
+        )
+    except OSError as fault:
+        raise UpdateRejected(
+            Reason.NO_ROOM, f"An update can't be tried on this device now ({fault.strerror})."
+        ) from fault
     try:
         answer, _ = child.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:

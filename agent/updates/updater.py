@@ -2,8 +2,9 @@
 
 Rules it upholds: the offline keys say what may run (`trust`), the coordinator's rollout says who
 takes it now (`orders`), and a device takes nothing without both; what was heard of a rollout is
-kept before it is acted on; whatever goes wrong, what runs goes on, and one sentence says why; the
-threads that sense never wait for any of this.
+kept before it is acted on; whatever goes wrong, what runs goes on, and one sentence says why; no
+fault of ours ends the looking, since what comes next may be the cure; the threads that sense never
+wait for any of this.
 
 In the life of a bundle: LOOK, or an hour → refresh → orders → `bundles` → history → the study.
 """
@@ -25,11 +26,12 @@ from agent.updates.release_desk import ReleaseDesk
 from agent.updates.releases import Releases
 from agent.updates.telling import Teller
 from agent.updates.trusting import NoUpdates, trust_of
-from edge_models.errors import Explained
+from edge_models.errors import ContractError, Explained
 from sync.errors import ProtocolError
 from sync.participation import Enrolled
 from sync.policy import policy_digest
 from sync.updates.asks import Look
+from sync.updates.downloads import disk_faults
 from sync.updates.durable import write_durably
 from sync.updates.offers import MOST_HEAD_BYTES, Kind, head_path
 from sync.updates.orders import Heard, Installed, Order, order_of, parse_heard
@@ -153,6 +155,8 @@ class Updater:
                 self.trouble = None
             except Explained as fault:
                 self.trouble = fault
+            except Exception as fault:  # noqa: BLE001  (what comes next may be the cure)
+                self.trouble = _fault_of_ours(fault)
             soon = isinstance(self.trouble, SlotError) or _comes_again(self.trouble)
             try:
                 if self._releases is not None:
@@ -161,6 +165,8 @@ class Updater:
                 self._teller.tell()
             except (Explained, OSError):  # said again, as soon as the line or the disk takes it
                 soon = True
+            except Exception as fault:  # noqa: BLE001  (as above)
+                self.trouble = _fault_of_ours(fault)
             self._due.wait(min(_AGAIN_S, self._look_every_s) if soon else self._look_every_s)
             self._due.clear()
 
@@ -241,7 +247,7 @@ class Updater:
     def _remember(self, directive: Directive) -> None:
         file = self._folder / _HEARD_FILE
         heard = Heard()
-        with suppress(FileNotFoundError):
+        with disk_faults(), suppress(FileNotFoundError):
             heard = parse_heard(file.read_bytes()[:_MOST_HEARD_BYTES])
         following = heard.follow(directive)
         if following == heard:
@@ -284,6 +290,13 @@ def _read(file: Path) -> bytes:
     except OSError as fault:
         raise UpdateRejected(Reason.INCOMPLETE, "A fetched file can't be read.") from fault
     return content[:MOST_HEAD_BYTES]
+
+
+def _fault_of_ours(fault: Exception) -> ContractError:
+    """Its text is not repeated, for it may hold anything."""
+    return ContractError(
+        f"A fault in the program kept this device from its updates ({type(fault).__name__})."
+    )
 
 
 def _comes_again(fault: Explained | None) -> bool:
