@@ -201,6 +201,16 @@ def test_it_never_grows_beyond_two_files(tmp_path: Path) -> None:
     assert kept == list(range(kept[0], 600)) and len(kept) > 100
 
 
+def test_what_failed_here_outlives_all_that_is_said_later(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.jsonl")
+    history.add(line(1, Step.ROLLED_BACK, UpdateRejected(Reason.UNHEALTHY, "It was too slow.")))
+    history.add(line(2, Step.REJECTED, UpdateRejected(Reason.DECLINED, "You said no.")))
+    for number in range(3, 1200):
+        history.add(line(number, Step.REJECTED, UpdateRejected(Reason.UNREACHABLE, "x" * 900)))
+    assert history.failed(Kind.BUNDLE, "affect-1") == {1, 2}
+    assert history.lines()[2].number > 500
+
+
 @given(st.binary(max_size=400))
 def test_a_torn_or_altered_line_is_passed_over(junk: bytes) -> None:
     import tempfile

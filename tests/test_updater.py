@@ -304,6 +304,18 @@ def test_a_running_bundle_that_can_not_be_read_keeps_no_update_out(study: Study)
     assert study.runs() == "1.0.2"
 
 
+def test_what_is_refused_again_and_again_is_noted_and_told_once(study: Study) -> None:
+    study.publish()
+    shutil.rmtree(study.press.repository.folder / "targets")
+    updater = study.updater()
+    for _ in range(5):
+        study.world.clock.pass_(timedelta(minutes=1))
+        with pytest.raises(UpdateRejected):
+            updater.look()
+    assert study.steps() == [Step.OFFERED, Step.REJECTED]
+    assert study.tell(updater) == [Phase.REJECTED]
+
+
 def test_no_fault_of_ours_ends_the_looking(study: Study) -> None:
     study.publish()
     repository, met = FolderMirror(study.press.repository.folder), []

@@ -162,8 +162,8 @@ class Bundles:
         return current.label
 
     def note(self, label: Label, step: Step, why: UpdateRejected | None = None) -> None:
-        """Put a step into the history."""
-        self.history.add(Line.of(label, step, int(self.clock().timestamp()), why=why))
+        """Put a step into the history; what is tried again and again is there once."""
+        self.history.add_news(Line.of(label, step, int(self.clock().timestamp()), why=why))
 
     def _waits(self, label: Label) -> bool:
         lines = self._lines(label)

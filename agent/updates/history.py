@@ -1,7 +1,8 @@
 """What became of updates on this device: one line each, for the person and for `ota history`.
 
 Rules it upholds: lines are only added, whole and on disk; two files of bounded size are kept, so
-that it never fills the disk; it carries nothing sensed, only kinds, versions, reasons and sentences
+that it never fills the disk, and what says that an update is never to be taken again outlives the
+rest; it carries nothing sensed, only kinds, versions, reasons and sentences
 of ours; a line that was torn or altered is passed over, and the others are read. What can't be
 written now (a full disk) is written with the next line: going back never waits for it.
 
@@ -22,12 +23,14 @@ from agent.keys import UPDATES_FOLDER
 from agent.updates.slots import Label
 from sync.envelope import Message, decoded, encoded
 from sync.errors import ProtocolError
+from sync.updates.durable import write_durably
 from sync.updates.offers import Kind, Sha256, Short
 from sync.updates.rejected import Reason, UpdateRejected
 
 MOST_BYTES: Final = 128 * 1024
 """Of one file; the newest thousand lines or so are always there."""
 _MOST_WAITING: Final = 32
+_FOR_GOOD_BYTES: Final = 32 * 1024
 _LINE_END: Final = b"\n"
 
 
@@ -49,6 +52,10 @@ class Step(StrEnum):
     ROLLED_BACK = "rolled-back"
 
 
+_OF_A_TRY: Final = (Step.OFFERED, Step.REJECTED)
+_NEVER_AGAIN: Final = {Reason.GOLDEN, Reason.CONTRACT, Reason.DECLINED, Reason.MALFORMED}
+
+
 class Line(Message):
     """One thing that happened, at `at` (seconds since 1970); its `number` is given by `add`."""
 
@@ -62,6 +69,13 @@ class Line(Message):
     sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
     reason: Annotated[Reason | None, Field(strict=False)] = None
     sentence: Annotated[str, Field(max_length=1000)] = ""
+
+    @property
+    def is_for_good(self) -> bool:
+        """Whether this serial is never taken again by itself: it failed here, or was declined."""
+        return self.step is Step.ROLLED_BACK or (
+            self.step is Step.REJECTED and self.reason in _NEVER_AGAIN
+        )
 
     @classmethod
     def of(cls, label: Label, step: Step, at: int, *, why: UpdateRejected | None = None) -> "Line":
@@ -104,6 +118,21 @@ class History:
         self._waiting = []
         return True
 
+    def add_news(self, line: Line) -> None:
+        """Add a line, unless the same was said of its target since that last came further.
+
+        What is tried again every minute, and refused for the same reason, is one line: else a line
+        that is down would fill this in a night, and the study would hear of it every minute.
+        """
+        for before in reversed(self.lines() if line.step in _OF_A_TRY else ()):
+            if before.sha256 != line.sha256:
+                continue
+            if (before.step, before.reason) == (line.step, line.reason):
+                return
+            if before.step not in _OF_A_TRY:
+                break
+        self.add(line)
+
     def lines(self) -> tuple[Line, ...]:
         """All that is kept, oldest first."""
         return (*_read(self._former), *_read(self._path), *self._waiting)
@@ -114,15 +143,10 @@ class History:
 
     def failed(self, kind: Kind, name: str) -> frozenset[int]:
         """The serials that were gone back from, or that this device can't run or may not take."""
-        never_again = {Reason.GOLDEN, Reason.CONTRACT, Reason.DECLINED, Reason.MALFORMED}
         return frozenset(
             line.serial
             for line in self.lines()
-            if (line.kind, line.name) == (kind, name)
-            and (
-                line.step is Step.ROLLED_BACK
-                or (line.step is Step.REJECTED and line.reason in never_again)
-            )
+            if (line.kind, line.name) == (kind, name) and line.is_for_good
         )
 
     def _last(self) -> int:
@@ -147,8 +171,12 @@ class History:
             size = self._path.stat().st_size
         except FileNotFoundError:
             return
-        if size + more > MOST_BYTES:
-            self._path.replace(self._former)
+        if size + more > MOST_BYTES - _FOR_GOOD_BYTES:
+            for_good = [encoded(one) + _LINE_END for one in _read(self._former) if one.is_for_good]
+            while sum(map(len, for_good)) > _FOR_GOOD_BYTES:
+                del for_good[0]
+            write_durably(self._former, b"".join(for_good) + self._path.read_bytes())
+            self._path.unlink()  # after a cut between both, lines are there twice
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -174,4 +174,4 @@ class Releases:
         raise ContractError("A label that the history gave is in it.")
 
     def _note(self, label: Label, step: Step, why: UpdateRejected | None = None) -> None:
-        self.history.add(Line.of(label, step, int(self.clock().timestamp()), why=why))
+        self.history.add_news(Line.of(label, step, int(self.clock().timestamp()), why=why))
