@@ -173,7 +173,8 @@ def test_lines_come_back_in_order_and_after_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "updates" / "history.jsonl"
     lines = [line(n) for n in range(1, 6)]
     assert all(History(path).add(one) for one in lines)
-    assert History(path).lines() == tuple(lines)
+    numbered = (one.model_copy(update={"number": n}) for n, one in enumerate(lines, 1))
+    assert History(path).lines() == tuple(numbered)
     assert History(path).has(Step.COMMITTED, label(3).sha256)
     assert not History(path).has(Step.ROLLED_BACK, label(3).sha256)
 
