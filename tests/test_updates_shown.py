@@ -158,11 +158,9 @@ def test_an_answer_is_only_for_what_was_shown(study: Study) -> None:
     assert study.runs() == "1.2.0"
 
 
-def test_a_look_that_waits_for_the_network_keeps_no_person_waiting(
-    waiting: tuple[Study, Shown],
-) -> None:
-    study, shown = waiting
-    with alone(study.home.settings.state_folder / "updates"):
+def test_a_look_that_waits_for_the_network_keeps_no_person_waiting(study: Study) -> None:
+    asks(study)
+    with page_of(study.home) as shown, alone(study.home.settings.state_folder / "updates"):
         assert shown.post(shown.question().sha256, yes=True)[0] == 200
     assert study.runs() == "1.1.0"
 
