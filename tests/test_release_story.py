@@ -74,9 +74,8 @@ class Device:
         self.desk = ReleaseDesk(self.prefix, self.state)
         trust = self.state / "updates" / "trust"
         source = mirror or self.mirror
-        metadata = self.desk.recording(source)
         self.now = datetime.now(UTC) if mirror else NOW
-        self.trust = Trust(trust, metadata, source, now=lambda: self.now, study=None)
+        self.trust = Trust(trust, source, source, now=lambda: self.now, study=None)
         self.trust.init(root or study.repository.first_root)
         slot = self.prefix / "releases" / "a"
         slot.mkdir(parents=True)
@@ -405,6 +404,31 @@ def test_a_release_for_other_machines_only_is_refused_by_name(device: Device) ->
         device.hand_over(2)
     assert caught.value.reason is Reason.NOT_ALLOWED
     assert "machine" in str(caught.value)
+
+
+def test_what_came_by_another_way_is_handed_over_as_well(device: Device) -> None:
+    """Such as a stick's lists, which the line is not asked for any more."""
+    published(device, 2, "0.1.1")
+    stick = Mirror(device.study.repository.files)
+    by_hand = Trust(
+        device.state / "updates" / "trust", stick, stick, now=lambda: device.now, study=None
+    )
+    by_hand.refresh()
+    by_hand.offer(offers.release_path(2))
+    device.hand_over(2)
+    work(device.installer)
+    assert device.runs == "0.1.1"
+
+
+def test_only_the_newest_lists_are_kept_for_the_installer(device: Device) -> None:
+    for serial, says in ((2, "0.1.1"), (3, "0.1.2")):
+        published(device, serial, says)
+        device.hand_over(serial)
+    names = [path.name for path in (device.state / "updates/release/mirror/metadata").iterdir()]
+    lists = [name for name in names if not name.endswith("root.json")]
+    assert sorted(name.split(".")[-2] for name in lists) == [
+        "releases", "snapshot", "targets", "timestamp",
+    ]  # fmt: skip
 
 
 def test_the_agents_user_can_read_the_installers_answer(device: Device) -> None:

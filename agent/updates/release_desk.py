@@ -6,14 +6,14 @@ over is a repository of its own, in the folders of the study's, so both check it
 
 In the life of a release: rollout or person → **fetched and handed over** → installer → answer.
 
-STATE/updates/release/mirror/      metadata as it came, the list, and the wheels that are new
+STATE/updates/release/mirror/      the metadata that led to it, the list, and wheels that are new
 STATE/updates/release/wanted.json  {"serial": 7, "attempt": 1}: written last; wakes the installer
 PREFIX/releases/answer.json        what the installer says to it
 PREFIX/wheels/                     the wheels that are here already
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
@@ -30,9 +30,9 @@ from sync.updates.downloads import disk_faults
 from sync.updates.durable import write_durably
 from sync.updates.offers import Kind, Offer, Serial, wheel_path
 from sync.updates.rejected import Reason, UpdateRejected
-from sync.updates.source import Source
-from sync.updates.targets import Target, check_path
+from sync.updates.targets import Target
 from sync.updates.trust import Trust
+from sync.updates.tuf_client import METADATA
 from sync.updates.wheels import WheelList, parse_wheel_list, this_platform
 
 NAME: Final = "sottovoce"
@@ -111,14 +111,10 @@ class ReleaseDesk:
     def _updates(self) -> Path:
         return self.state_folder / UPDATES_FOLDER
 
-    def recording(self, metadata: Source) -> Source:
-        """A source that keeps, for the installer, all metadata that comes through it."""
-        return _Recording(metadata, self._updates / MIRROR)
-
     def hand_over(self, trust: Trust, target: Target) -> None:
         """Fetch a release's list and what wheels are missing; then ask the installer for it.
 
-        `trust` takes its metadata through `recording`. What was fetched is not fetched again.
+        What was fetched is not fetched again.
 
         Raises:
             UpdateRejected: as `Trust.download`; NOT_ALLOWED, it is not for this kind of machine;
@@ -133,6 +129,7 @@ class ReleaseDesk:
                     Reason.INCOMPLETE, f"The study lists the wheel '{wheel.file}' but offers none."
                 )
             self._fetched(trust, found)
+        self._lay_out(trust.documents())
         self._ask(offer.serial, withdrawn=False)
 
     def withdraw(self, serial: int) -> None:
@@ -163,7 +160,7 @@ class ReleaseDesk:
         return found if (found.serial, found.attempt) == (wanted.serial, wanted.attempt) else None
 
     def clear(self) -> None:
-        """Remove fetched wheels and lists; the metadata stays, so the installer never lags."""
+        """Remove fetched wheels and lists of them."""
         targets = self._updates / MIRROR / "targets"
         for path in sorted(targets.rglob("*"), reverse=True) if targets.is_dir() else ():
             path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -187,6 +184,17 @@ class ReleaseDesk:
 
     def _noted(self, name: str, kind: type[_Note]) -> _Note | None:
         return _read(self._updates / name, kind)
+
+    def _lay_out(self, documents: Iterable[tuple[str, bytes]]) -> None:
+        """Show the installer what this side believes, however it came here, and nothing besides."""
+        with disk_faults():
+            laid = {self._updates / MIRROR / path: content for path, content in documents}
+            for place, content in laid.items():
+                place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                write_durably(place, content)
+            for left in (self._updates / MIRROR / METADATA).iterdir():
+                if left not in laid:
+                    left.unlink()
 
     def _fetched(self, trust: Trust, target: Target) -> Path:
         place = self._updates / MIRROR / target.lies_at
@@ -251,22 +259,3 @@ def _read(path: Path, kind: type[_Note]) -> _Note | None:
             return decoded(file.read(MOST_NOTE_BYTES), kind)
     except (OSError, ProtocolError):
         return None
-
-
-class _Recording:
-    """Keeps each whole file below `folder` that was read through it from its beginning."""
-
-    def __init__(self, source: Source, folder: Path) -> None:
-        self._source, self._folder = source, folder
-
-    def read(self, path: str, most_bytes: int, start: int = 0) -> Iterator[bytes]:
-        """As `Source.read`."""
-        check_path(path)
-        pieces = []
-        for piece in self._source.read(path, most_bytes, start):
-            pieces.append(piece)
-            yield piece
-        if start == 0:
-            place = self._folder / path
-            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_durably(place, b"".join(pieces))

@@ -69,7 +69,7 @@ class Updater:
         look_every_s: float = LOOK_EVERY_S,
     ) -> None:
         self._home, self._clock, self._releases = home, clock, releases
-        self._source = source if releases is None else releases.desk.recording(source)
+        self._source = source
         self._folder = updates_folder(home)
         history = History(history_file(home.settings.state_folder))
         self.bundles = Bundles(home.slots, history, self._folder / PARTS_FOLDER, clock)

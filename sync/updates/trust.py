@@ -124,6 +124,16 @@ class Trust:
         ]
         return max(own, key=lambda each: each[0])[1] if own else None
 
+    def documents(self) -> tuple[tuple[str, bytes], ...]:
+        """All lists that lead to what was offered, by their paths: for somebody else to verify.
+
+        Raises:
+            UpdateRejected: NO_ROOM, one of them can't be read; or as `refresh`, if nothing has yet.
+        """
+        client = self._client or self._refreshed()
+        with disk_faults():
+            return tuple(client.documents())
+
     def download(self, target: Target, into: Path) -> Path:
         """The target's file in the folder `into`, whole and verified; resumes what was cut.
 

@@ -198,6 +198,20 @@ class Client(Updater):
         signed = self._trusted_set.get(role)
         return tuple(signed.targets.values()) if isinstance(signed, Targets) else ()
 
+    def documents(self) -> Iterator[tuple[str, bytes]]:
+        """Each document that was believed on the way here, under the name that a source has it by.
+
+        Raises:
+            OSError: one of them can't be read.
+        """
+        for file in sorted(Path(self._dir, "root_history").glob("*.root.json")):
+            yield f"{METADATA}{file.name}", file.read_bytes()
+        for role in self._loaded():
+            if role != Root.type:
+                is_plain = role == Timestamp.type or not self._trusted_set.root.consistent_snapshot
+                version = "" if is_plain else f"{self._trusted_set[role].version}."
+                yield f"{METADATA}{version}{role}.json", self._load_local_metadata(role)
+
     def _delegator_of(self, role: str) -> Root | Targets:
         top = role in (Timestamp.type, Snapshot.type, Targets.type)
         return self._trusted_set.root if top else self._trusted_set.targets
