@@ -123,6 +123,25 @@ def test_the_first_release_is_never_gone_back_from(agent: Agent) -> None:
     assert not agent.ended
 
 
+def test_an_installer_that_the_power_cut_short_is_woken_again(agent: Agent) -> None:
+    """It is woken by a change of the note, and by nothing else."""
+    published(agent.device, 2, "0.1.1")
+    note = agent.device.state / "updates" / "release" / "wanted.json"
+    agent.take(2)
+    first = note.stat()
+    agent.releases.follow()
+    assert note.stat().st_mtime_ns == first.st_mtime_ns, "it may be at it"
+    agent.starts()  # the power is back
+    agent.releases.follow()
+    second = note.stat()
+    assert second.st_mtime_ns != first.st_mtime_ns
+    agent.releases.follow()
+    assert note.stat().st_mtime_ns == second.st_mtime_ns
+    work(agent.device.installer)
+    agent.releases.follow()
+    assert agent.device.runs == "0.1.1" and agent.ended == 1
+
+
 def test_what_nobody_signed_is_not_asked_for(agent: Agent) -> None:
     published(agent.device, 2, "0.1.1")
     with pytest.raises(UpdateRejected):

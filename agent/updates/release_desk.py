@@ -145,6 +145,14 @@ class ReleaseDesk:
         again = before.attempt if before is not None and before.serial == serial else 0
         self._write(WANTED, Wanted(serial=serial, attempt=again + 1, withdrawn=withdrawn))
 
+    def ask_again(self, wanted: Wanted) -> None:
+        """Write the same note anew, which wakes the installer.
+
+        Raises:
+            UpdateRejected: NO_ROOM, it can't be asked.
+        """
+        self._write(WANTED, wanted)
+
     def wanted(self) -> Wanted | None:
         """What was asked for last."""
         return self._noted(WANTED, Wanted)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from agent.updates.history import History, Line, Step
 from agent.updates.probation import Demands
@@ -22,6 +23,9 @@ from sync.updates.orders import Installed
 from sync.updates.rejected import Reason, UpdateRejected
 from sync.updates.rollout import Directive
 from sync.updates.trust import Trust
+
+ASK_AGAIN_S: Final = 3600.0
+"""So long the installer may be at it: its unit is ended after three quarters of that."""
 
 
 @dataclass(slots=True)
@@ -40,6 +44,7 @@ class Releases:
     start_again: bool = field(default=False, init=False)
     _began_s: float = field(default=0.0, init=False)
     _described: int = field(default=0, init=False)
+    _asked_s: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._began_s = self.monotonic()
@@ -64,7 +69,7 @@ class Releases:
         if target is None or target.offer is None:
             raise UpdateRejected(Reason.UNKNOWN, "The study offers no such release of the agent.")
         label = Label.of(target.offer, target.sha256)
-        if self._is_asked_for(label.serial):
+        if self._is_asked_for(label.serial, withdrawn=False):
             return
         self._note(label, Step.OFFERED)
         try:
@@ -72,6 +77,7 @@ class Releases:
         except UpdateRejected as why:
             self._note(label, Step.REJECTED, why)
             raise
+        self._asked_s = self.monotonic()
         self._note(label, Step.STAGED)
 
     def go_back(self, directive: Directive) -> None:
@@ -80,9 +86,9 @@ class Releases:
         Raises:
             UpdateRejected: it can't be asked.
         """
-        wanted = self.desk.wanted()
-        if wanted is None or (wanted.serial, wanted.withdrawn) != (directive.serial, True):
+        if not self._is_asked_for(directive.serial, withdrawn=True):
             self.desk.withdraw(directive.serial)
+            self._asked_s = self.monotonic()
 
     def follow(self) -> None:
         """See what installer and launcher have done since, put it into the history, act on it.
@@ -91,6 +97,7 @@ class Releases:
             UpdateRejected: NO_ROOM, that a release is kept can't be noted.
         """
         self._note_given_up()
+        self._wake_again()
         answer = self.desk.answer()
         if answer is not None:
             self._heed(answer)
@@ -125,6 +132,14 @@ class Releases:
             self.desk.clear()
             self._end()
 
+    def _wake_again(self) -> None:
+        """The power may have failed before the installer was done, and nothing else wakes it."""
+        wanted, now_s = self.desk.wanted(), self.monotonic()
+        is_at_it = self._asked_s is not None and now_s - self._asked_s < ASK_AGAIN_S
+        if wanted is not None and self.desk.answer() is None and not is_at_it:
+            self.desk.ask_again(wanted)
+            self._asked_s = now_s
+
     def _end(self) -> None:
         self.start_again = True
         self.end()
@@ -145,14 +160,12 @@ class Releases:
             self.desk.keep(slot.label.serial)
             self._note(slot.label, Step.COMMITTED)
 
-    def _is_asked_for(self, serial: int) -> bool:
-        """Asked for and not refused: it is on its way, or waits for the next start."""
+    def _is_asked_for(self, serial: int, *, withdrawn: bool) -> bool:
+        """Asked for, and that is enough: it is on its way, or waits for the next start."""
         wanted, answer = self.desk.wanted(), self.desk.answer()
-        return (
-            wanted is not None
-            and (wanted.serial, wanted.withdrawn) == (serial, False)
-            and (answer is None or answer.taken)
-        )
+        if wanted is None or (wanted.serial, wanted.withdrawn) != (serial, withdrawn):
+            return False
+        return answer is None or answer.taken or withdrawn
 
     def _label_of(self, serial: int) -> Label | None:
         """As the history has it; None: it was not taken from here."""
