@@ -41,8 +41,9 @@ def test_a_restart_finds_everything_as_it_was(tmp_path: Path) -> None:
     with open_rollout_book(tmp_path / "rollouts.db") as book:
         assert book.rollouts() == (ROLLOUT,)
         assert book.said(*ABOUT)[pseudonym(1)].progress == progress()
-        assert book.wishes() == 1 and book.take_wishes() == (wish,)
-        assert book.wishes() == 0 and book.take_wishes() == ()
+        assert book.wishes() == 1 and book.wanted() == {1: wish}
+        book.settle(1)
+        assert book.wishes() == 0 and book.wanted() == {}
 
 
 def test_a_rollout_is_replaced_as_a_whole_and_the_newest_of_a_name_is_heard(

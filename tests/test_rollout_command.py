@@ -56,7 +56,10 @@ def rollout(study: Published, *words: str) -> int:
 
 def wishes(study: Published) -> tuple[Wish, ...]:
     with open_rollout_book(study.state / ROLLOUT_BOOK_FILE) as book:
-        return book.take_wishes()
+        found = book.wanted()
+        for number in found:
+            book.settle(number)
+        return tuple(found.values())
 
 
 def works(study: Published, seconds: int = 0) -> None:

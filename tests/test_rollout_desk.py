@@ -136,6 +136,18 @@ def test_rings_widen_and_end_by_themselves(desk: Desk) -> None:
     assert [act["by"] for act in desk.log.acts] == ["person", "rule", "rule"]
 
 
+def test_what_somebody_wants_outlives_a_log_that_can_not_be_written(desk: Desk) -> None:
+    desk.wants(Deed.START)
+    desk.desk.advance(NOW)
+    desk.wants(Deed.ABORT)
+    desk.log.fails = True
+    assert not desk.desk.advance(NOW + 1) and desk.faults
+    assert desk.published()[0].state is State.STARTED
+    desk.log.fails = False
+    assert desk.desk.advance(NOW + 2)
+    assert desk.published()[0].state is State.ABORTED and not desk.book.wishes()
+
+
 def test_trouble_halts_and_a_person_withdraws_it(desk: Desk) -> None:
     desk.wants(Deed.START)
     desk.desk.advance(NOW)

@@ -214,21 +214,29 @@ class RolloutBook:
             (count,) = rows.execute("SELECT count(*) FROM wishes").fetchone()
         return int(count)
 
-    def take_wishes(self) -> tuple[Wish, ...]:
-        """The deeds that are wanted, in order; each is given out once.
+    def wanted(self) -> dict[int, Wish]:
+        """The deeds that are wanted, in order, by their numbers.
+
+        Raises:
+            RolloutBookError: the book can't be read.
+        """
+        with self._transaction() as rows:
+            found = rows.execute(
+                "SELECT number, deed, kind, name, content FROM wishes ORDER BY number"
+            ).fetchall()
+        return {
+            number: Wish(Deed(deed), Kind(kind), name, content)
+            for number, deed, kind, name, content in found
+        }
+
+    def settle(self, number: int) -> None:
+        """A deed was done, or can't be: it is wanted no more.
 
         Raises:
             RolloutBookError: the disk is full or failing.
         """
         with self._transaction() as rows:
-            found = rows.execute(
-                "SELECT deed, kind, name, content FROM wishes ORDER BY number"
-            ).fetchall()
-            if found:
-                rows.execute("DELETE FROM wishes")
-        return tuple(
-            Wish(Deed(deed), Kind(kind), name, content) for deed, kind, name, content in found
-        )
+            rows.execute("DELETE FROM wishes WHERE number = ?", (number,))
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Cursor]:

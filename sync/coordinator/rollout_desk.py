@@ -112,12 +112,13 @@ class RolloutDesk:
         """
         try:
             self._agree(now)
-            for wish in self._book.take_wishes():
+            for number, wish in self._book.wanted().items():
                 self._counted_at = None
                 try:
                     self._do(wish, now)
                 except RolloutError as fault:
                     self._on_fault(fault)
+                self._book.settle(number)  # after another fault it is wanted still
             if self._counted_at is not None and now - self._counted_at < _COUNT_EVERY_S:
                 return False
             for rollout in self._book.newest():
