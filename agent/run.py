@@ -144,11 +144,13 @@ def _updater(
     ear: LiveEar, courier: Courier, stack: ExitStack, stop: threading.Event
 ) -> "Updater | None":
     """What looks for updates, on a device that has a line to ask over and is told to."""
-    if courier.files is None or not ear.home.settings.updates.automatic:
+    if courier.files is None:
+        return None
+    stack.enter_context(held_by_the_agent(ear.home))  # whoever looks, there is one line
+    if not ear.home.settings.updates.automatic:
         return None
     from agent.updates.updater import Updater, releases_of  # TUF: only for a member
 
-    stack.enter_context(held_by_the_agent(ear.home))
     updater = Updater(
         ear.home,
         courier.files,

@@ -121,6 +121,15 @@ def test_a_device_in_no_study_has_to_be_told_where_updates_lie(
         said(*words, state=state)
 
 
+def test_where_the_settings_name_a_bundle_none_is_taken(
+    press: Press, state: Path, tmp_path: Path
+) -> None:
+    home = home_in(state, bundle=str(write_variant(tmp_path / "own")))
+    with pytest.raises(SettingError, match="not taken"):
+        own.apply(home, str(press.repository.folder), answer=True, ask=lambda _: True)
+    assert home.slots.staged() is None and home.slots.current() is None
+
+
 def test_an_unknown_root_is_not_trusted(state: Path, tmp_path: Path) -> None:
     (file := tmp_path / "root.json").write_bytes(b"{}")
     with pytest.raises(UpdateRejected):

@@ -1,20 +1,25 @@
 """What an updater does with what a study publishes: takes, asks, refuses, goes back, tells."""
 
 import shutil
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from agent.adopted import adopted_head
+from agent.config import UpdateSettings
+from agent.courier import Courier
 from agent.errors import SlotError
 from agent.home import Home
+from agent.run import _updater
 from agent.updates.history import Step
-from agent.updates.locks import alone
+from agent.updates.live import LiveEar
+from agent.updates.locks import alone, held_by_the_agent
 from agent.updates.trusting import NoUpdates
 from agent.updates.updater import Updater
 from edge_models.bundle import shipped_bundle
@@ -314,6 +319,55 @@ def test_what_is_refused_again_and_again_is_noted_and_told_once(study: Study) ->
             updater.look()
     assert study.steps() == [Step.OFFERED, Step.REJECTED]
     assert study.tell(updater) == [Phase.REJECTED]
+
+
+def test_who_goes_back_from_one_bundle_never_leaves_another(study: Study) -> None:
+    """The agent that screens has gone back by itself between a look at the slots and the deed."""
+    study.publish()
+    study.updater().look()
+    study.home.slots.commit()
+    study.home = study.home.renewed()
+    study.publish(text("CARD.md", "# Better still"), version="1.0.2")
+    updater = study.updater()
+    updater.look()
+    bad = study.home.slots.current()
+    assert bad is not None and study.runs() == "1.0.2"
+    study.home.slots.roll_back(Reason.UNHEALTHY)
+    with pytest.raises(SlotError):
+        updater.bundles.go_back(UpdateRejected(Reason.SUPERSEDED, "Newer."), of=bad.label)
+    assert study.runs() == "1.0.1"
+
+
+def test_a_look_that_takes_long_holds_no_end_of_the_agent_up(study: Study) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+
+    class Slow:
+        def read(self, path: str, most_bytes: int, start: int = 0) -> Iterator[bytes]:
+            begun.set()
+            goes_on.wait()
+            raise UpdateRejected(Reason.UNREACHABLE, "Nobody is there.")
+            yield b""
+
+    updater = Updater(
+        study.home, Slow(), say=study.say, clock=study.world.clock, patience_s=0.05
+    )  # fmt: skip
+    with updater:
+        begun.wait()
+    assert updater._thread.is_alive(), "it was still at it"
+    goes_on.set()
+    updater._thread.join()
+
+
+def test_an_agent_that_does_not_look_by_itself_keeps_its_line(study: Study) -> None:
+    quiet = study.home.settings.model_copy(update={"updates": UpdateSettings(automatic=False)})
+    home = replace(study.home, settings=quiet)
+    with ExitStack() as stack:
+        store = stack.enter_context(home.open_store())
+        courier = stack.enter_context(Courier(home))
+        ear = LiveEar(home, store, clock=study.world.clock)
+        assert _updater(ear, courier, stack, threading.Event()) is None
+        with pytest.raises(SlotError, match="Another agent"), held_by_the_agent(home):
+            pass
 
 
 def test_no_fault_of_ours_ends_the_looking(study: Study) -> None:

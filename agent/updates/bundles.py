@@ -149,14 +149,18 @@ class Bundles:
         self.go_on(home, of=staged.label)
         return staged.label
 
-    def go_back(self, why: UpdateRejected) -> Label:
+    def go_back(self, why: UpdateRejected, *, of: Label | None = None) -> Label:
         """Go back to what ran before; returns the label of what is left, for good.
 
+        `of`: only from that; what screens may have gone back from it at this very moment.
+
         Raises:
-            SlotError: what the installation came with runs already.
+            SlotError: what the installation came with runs already, or another than `of` does.
         """
         current = self.slots.current()
-        self.slots.roll_back(why.reason, why.cause)
+        if of is not None and (current is None or current.label != of):
+            raise SlotError("Another bundle runs by now.", "Nothing was changed.")
+        self.slots.roll_back(why.reason, why.cause, of=None if current is None else current.label)
         assert current is not None
         self.note(current.label, Step.ROLLED_BACK, why)
         return current.label

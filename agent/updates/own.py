@@ -92,9 +92,15 @@ def apply(
     `answer` is what the command line says to a question; None: `ask` the person, once.
 
     Raises:
+        SettingError: the settings name a bundle, which its owner looks after.
         UpdateRejected: with the reason; what runs stays.
         SlotError: an update is on probation, or another process is at it.
     """
+    if home.settings.bundle:
+        raise SettingError(
+            "The settings name a folder for the bundle: updates of bundles are not taken.",
+            "Take `bundle` out of them first.",
+        )
     bundles = bundles_of(home)
     bundles.ask_again()
     if bundles.question(home) is None:
@@ -185,7 +191,7 @@ def _trusting(home: Home, address: str | None) -> Iterator[Trust]:
             "Name an address or a folder: --from https://… or --from /media/stick/updates",
         )
     running = SlotError(
-        "The agent runs, and takes what its study rolls out by itself.",
+        "The agent runs, and the line to the study is its own.",
         "To take one by hand meanwhile, name a mirror or a folder with --from.",
     )
     with held(updates_folder(home) / RUNNING, running), Courier(home) as courier:

@@ -48,6 +48,7 @@ from sync.updates.trust import Trust
 
 LOOK_EVERY_S: Final = 3600.0
 _AGAIN_S: Final = 60.0
+_PATIENCE_S: Final = 5.0
 _HEARD_FILE: Final = "heard"
 _MOST_HEARD_BYTES: Final = 64 * 1024
 
@@ -67,6 +68,7 @@ class Updater:
         releases: Releases | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         look_every_s: float = LOOK_EVERY_S,
+        patience_s: float = _PATIENCE_S,
     ) -> None:
         self._home, self._clock, self._releases = home, clock, releases
         self._source = source
@@ -77,7 +79,7 @@ class Updater:
         if releases is not None:
             slots[Kind.RELEASE] = releases.desk.slots
         self._teller = Teller(self._folder, history, slots, say)
-        self._look_every_s = look_every_s
+        self._look_every_s, self._patience_s = look_every_s, patience_s
         self._due, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="updater", daemon=True)
         self._head_taken = ""
@@ -90,7 +92,7 @@ class Updater:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._due.set()
-        self._thread.join()
+        self._thread.join(self._patience_s)  # a look may fetch for an hour; it survives worse ends
 
     @property
     def starts_again(self) -> bool:
@@ -233,7 +235,8 @@ class Updater:
             and directive.serial > current.label.serial
         ):
             self.bundles.go_back(
-                UpdateRejected(Reason.SUPERSEDED, "A newer one came before it had proven itself.")
+                UpdateRejected(Reason.SUPERSEDED, "A newer one came before it had proven itself."),
+                of=current.label,
             )
             self._home = self._home.renewed()
 
@@ -242,7 +245,10 @@ class Updater:
             assert self._releases is not None
             self._releases.go_back(directive)
             return
-        self.bundles.go_back(UpdateRejected(Reason.WITHDRAWN, "The study took this update back."))
+        current = self._home.slots.current()
+        if current is not None and current.label.serial in directive.withdrawn:
+            why = UpdateRejected(Reason.WITHDRAWN, "The study took this update back.")
+            self.bundles.go_back(why, of=current.label)
 
     def _remember(self, directive: Directive) -> None:
         file = self._folder / _HEARD_FILE
