@@ -20,6 +20,7 @@ from agent.run import _updater
 from agent.updates.history import Step
 from agent.updates.live import LiveEar
 from agent.updates.locks import alone, held_by_the_agent
+from agent.updates.own import pin
 from agent.updates.trusting import NoUpdates
 from agent.updates.updater import Updater
 from edge_models.bundle import shipped_bundle
@@ -435,6 +436,17 @@ def test_moments_never_fall_whatever_the_clock_does(study: Study) -> None:
 def test_two_processes_never_look_at_once(study: Study) -> None:
     with alone(study.home.settings.state_folder / "updates"), pytest.raises(SlotError):
         study.updater().look()
+
+
+def test_a_root_that_was_pinned_by_hand_is_not_what_a_member_trusts(
+    study: Study, tmp_path: Path
+) -> None:
+    other = Press.founded(tmp_path / "other", "south", study.world.clock())
+    root = other.repository.folder / "metadata" / "1.root.json"
+    pin(replace(study.home, membership=None), root)  # before it joined
+    study.publish()
+    study.updater().look()
+    assert study.runs() == "1.0.1"
 
 
 def test_a_repository_of_another_study_is_refused(study: Study, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from agent.updates.bundles import PARTS_FOLDER, Bundles, Question, Taken
 from agent.updates.history import History, Line, Step, history_file
 from agent.updates.locks import RUNNING, alone, held, updates_folder
 from agent.updates.slots import Slot
-from agent.updates.trusting import TRUST_FOLDER, trust_of, trusts_anything
+from agent.updates.trusting import trust_folder, trust_of, trusts_anything
 from edge_models.bundle import shipped_bundle
 from sync.updates.mirrors import FolderMirror, mirror_at
 from sync.updates.offers import Kind
@@ -68,7 +68,7 @@ def pin(home: Home, root: Path) -> str:
     folder = updates_folder(home)
     nowhere = mirror_at(folder.absolute().as_uri())
     with alone(folder):
-        Trust(folder / TRUST_FOLDER, nowhere, nowhere, now=now, study=None).init(content)
+        Trust(trust_folder(home), nowhere, nowhere, now=now, study=None).init(content)
     return "Updates are trusted from that root on. Next: sottovoce ota apply --from ADDRESS"
 
 

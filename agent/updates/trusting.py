@@ -1,14 +1,15 @@
 """Where a device keeps what it trusts of updates, and how a member comes to its first root.
 
-Rules it upholds: a member pins the root that its study's
-authority has signed for, once; a device in no study pins one by hand (`sottovoce ota init`), or
-takes no updates.
+Rules it upholds: a member pins the root that its study's authority has signed for, once; a device
+in no study pins one by hand (`sottovoce ota init`), or takes no updates; what was pinned by hand is
+not what a member trusts, whenever the device joined its study.
 
 In the life of a bundle: before anything else, once.
 """
 
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from agent.home import Home
@@ -19,7 +20,8 @@ from sync.updates.source import NotThere, Source
 from sync.updates.trust import FIRST_ROOT, Trust
 from sync.updates.tuf_client import MOST_ROOT_BYTES
 
-TRUST_FOLDER: Final = "trust"
+_OF_ITS_STUDY: Final = "trust"
+_BY_HAND: Final = "trust-by-hand"
 
 
 class NoUpdates(UpdateRejected):
@@ -35,7 +37,7 @@ def trust_of(home: Home, source: Source, now: Callable[[], datetime]) -> Trust:
     """
     member = home.membership
     trust = Trust(
-        updates_folder(home) / TRUST_FOLDER,
+        trust_folder(home),
         source,
         source,
         now=now,
@@ -62,4 +64,9 @@ def trust_of(home: Home, source: Source, now: Callable[[], datetime]) -> Trust:
 
 def trusts_anything(home: Home) -> bool:
     """Whether a first root has been pinned on this device."""
-    return (updates_folder(home) / TRUST_FOLDER / FIRST_ROOT).is_file()
+    return (trust_folder(home) / FIRST_ROOT).is_file()
+
+
+def trust_folder(home: Home) -> Path:
+    """Where that root, and what it led to, is kept."""
+    return updates_folder(home) / (_BY_HAND if home.membership is None else _OF_ITS_STUDY)
