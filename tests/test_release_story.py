@@ -436,6 +436,7 @@ def test_the_agents_user_can_read_the_installers_answer(device: Device) -> None:
     published(device, 2, "0.1.1")
     device.hand_over(2)
     work(device.installer)
+    assert not (device.own / "fetched").exists()
     assert (device.prefix / "releases" / "answer.json").stat().st_mode & 0o777 == 0o644
 
 

@@ -421,6 +421,32 @@ def test_what_could_not_be_said_is_said_after_a_restart(study: Study) -> None:
     assert study.tell(study.updater()) == [Phase.FETCHED, Phase.TRYING]
 
 
+def test_who_is_on_probation_in_a_quiet_room_says_so_each_day(study: Study) -> None:
+    """Else the study would count it among the failures after two days."""
+    study.publish()
+    updater = study.updater()
+    updater.look()
+    assert study.tell(updater) == [Phase.FETCHED, Phase.TRYING]
+    before = study.said[-1].moment
+    study.world.clock.pass_(timedelta(hours=25))
+    assert study.tell(updater) == [Phase.TRYING]
+    assert study.said[-1].moment > before and study.tell(updater) == []
+    study.home.slots.commit()
+    study.world.clock.pass_(timedelta(hours=25))
+    assert study.tell(updater) == []
+
+
+def test_after_a_history_was_lost_the_study_hears_on(study: Study) -> None:
+    study.publish()
+    updater = study.updater()
+    updater.look()
+    assert len(study.tell(updater)) == 2
+    (study.home.settings.state_folder / "updates" / "history.jsonl").unlink()
+    updater.bundles.go_back(UpdateRejected(Reason.UNHEALTHY, "It failed."))
+    assert study.tell(updater) == [Phase.ROLLED_BACK]
+    assert study.tell(updater) == []
+
+
 def test_moments_never_fall_whatever_the_clock_does(study: Study) -> None:
     study.publish()
     updater = study.updater()

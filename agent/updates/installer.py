@@ -138,6 +138,12 @@ class Installer:
             UpdateRejected: with the reason; what runs is untouched.
             SlotError: what runs is on probation itself, or the slots can't be written.
         """
+        try:
+            return self._installed(serial)
+        finally:  # what is left came from this disk: nothing is lost, and it would pile up
+            shutil.rmtree(self._fetched, ignore_errors=True)
+
+    def _installed(self, serial: int) -> Slot:
         self._trust.refresh()
         target = self._trust.offer(release_path(serial))
         offer = release_offer(target)

@@ -8,6 +8,7 @@ In the life of a bundle: history → **here** → `release_protocol` → the coo
 """
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -32,6 +33,9 @@ PHASES: Final = {
     Step.REJECTED: Phase.REJECTED,
 }
 """Steps that the study hears of; what was offered or agreed to shows in what follows."""
+
+SAY_AGAIN_S: Final = 24 * 3600
+"""Well below what the study takes for silence (`rollouts.Rules.silent_s`)."""
 
 _MOST_BYTES: Final = 8192
 _MOST_ASKED: Final = 32
@@ -63,7 +67,9 @@ class Teller:
         history: History,
         slots: dict[Kind, Slots],
         say: Callable[[Progress], None],
+        clock: Callable[[], datetime],
     ) -> None:
+        self._clock = clock
         self._file = folder / TOLD_FILE
         self._history, self._slots, self._say = history, slots, say
 
@@ -86,7 +92,11 @@ class Teller:
             BrokerError: it was not taken; what follows waits, too.
             OSError: what was said can't be noted; it is said again.
         """
-        for line in self._history.lines():
+        lines = self._history.lines()
+        told = self._read()
+        if told.number > max((line.number for line in lines), default=0):  # it was lost, and counts
+            self._keep(told.model_copy(update={"number": 0}))  # from 1 again
+        for line in lines:
             told = self._read()
             if line.number <= told.number:
                 continue
@@ -94,12 +104,31 @@ class Teller:
             if line.step in PHASES:
                 self._say(self._progress(line, told, moment))
             self._keep(told.model_copy(update={"number": line.number, "moment": moment}))
+        self._say_again()
+
+    def _say_again(self) -> None:
+        """What is on probation for long is said once a day: a quiet room is no silent device."""
+        told, now = self._read(), int(self._clock().timestamp())
+        trials = [line for kind in self._slots if (line := self._on_trial(kind)) is not None]
+        if not trials or now - told.moment < SAY_AGAIN_S:
+            return
+        for line in trials:
+            self._say(self._progress(line, told, now))
+        self._keep(told.model_copy(update={"moment": now}))
+
+    def _on_trial(self, kind: Kind) -> Line | None:
+        """The line that says so, where nothing has come of it yet."""
+        current = self._slots[kind].current()
+        if current is None or current.committed:
+            return None
+        own = [line for line in self._history.lines() if line.sha256 == current.label.sha256]
+        return own[-1] if own and own[-1].step is Step.ACTIVATED else None
 
     def _progress(self, line: Line, told: Told, moment: int) -> Progress:
         phase = PHASES[line.step]
         if phase is Phase.REJECTED and line.reason is Reason.DECLINED:
             phase = Phase.DECLINED
-        runs = self._runs(line.kind)
+        runs = self._runs(line.kind, line.name)
         if phase in (Phase.TRYING, Phase.COMMITTED):
             runs = (line.serial, line.sha256)
         return progress_of(
@@ -114,10 +143,13 @@ class Teller:
             moment=moment,
         )
 
-    def _runs(self, kind: Kind) -> tuple[int, str]:
+    def _runs(self, kind: Kind, name: str) -> tuple[int, str]:
+        """Serial and hash; what was installed by hand, or has another name, counts as shipped."""
         slots = self._slots.get(kind)
         current = slots.current() if slots is not None else None
-        return _SHIPPED if current is None else (current.label.serial, current.label.sha256)
+        if current is None or current.label.name != name:
+            return _SHIPPED
+        return current.label.serial, current.label.sha256
 
     def _read(self) -> Told:
         try:

@@ -78,7 +78,7 @@ class Updater:
         slots = {Kind.BUNDLE: home.slots}
         if releases is not None:
             slots[Kind.RELEASE] = releases.desk.slots
-        self._teller = Teller(self._folder, history, slots, say)
+        self._teller = Teller(self._folder, history, slots, say, clock)
         self._look_every_s, self._patience_s = look_every_s, patience_s
         self._due, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="updater", daemon=True)
