@@ -123,6 +123,19 @@ def test_the_first_release_is_never_gone_back_from(agent: Agent) -> None:
     assert not agent.ended
 
 
+def test_a_way_back_that_was_refused_is_asked_for_again(agent: Agent) -> None:
+    gone = release(2, number=4, state=State.ABORTED, withdrawn=(2,))
+    agent.releases.go_back(gone)
+    work(agent.device.installer)
+    answer = agent.device.desk.answer()
+    assert answer is not None and not answer.taken
+    agent.releases.go_back(gone)
+    assert not agent.releases.waits, "not at each look"
+    agent.starts()
+    agent.releases.go_back(gone)
+    assert agent.releases.waits
+
+
 def test_an_installer_that_the_power_cut_short_is_woken_again(agent: Agent) -> None:
     """It is woken by a change of the note, and by nothing else."""
     published(agent.device, 2, "0.1.1")

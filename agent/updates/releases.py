@@ -134,11 +134,13 @@ class Releases:
 
     def _wake_again(self) -> None:
         """The power may have failed before the installer was done, and nothing else wakes it."""
-        wanted, now_s = self.desk.wanted(), self.monotonic()
-        is_at_it = self._asked_s is not None and now_s - self._asked_s < ASK_AGAIN_S
-        if wanted is not None and self.desk.answer() is None and not is_at_it:
+        wanted = self.desk.wanted()
+        if wanted is not None and self.desk.answer() is None and not self._asked_lately():
             self.desk.ask_again(wanted)
-            self._asked_s = now_s
+            self._asked_s = self.monotonic()
+
+    def _asked_lately(self) -> bool:
+        return self._asked_s is not None and self.monotonic() - self._asked_s < ASK_AGAIN_S
 
     def _end(self) -> None:
         self.start_again = True
@@ -161,11 +163,14 @@ class Releases:
             self._note(slot.label, Step.COMMITTED)
 
     def _is_asked_for(self, serial: int, *, withdrawn: bool) -> bool:
-        """Asked for, and that is enough: it is on its way, or waits for the next start."""
+        """Asked for, and that is enough: it is on its way, or waits for the next start.
+
+        A way back that the installer refused (its disk?) is asked for again, but not at each look.
+        """
         wanted, answer = self.desk.wanted(), self.desk.answer()
         if wanted is None or (wanted.serial, wanted.withdrawn) != (serial, withdrawn):
             return False
-        return answer is None or answer.taken or withdrawn
+        return answer is None or answer.taken or (withdrawn and self._asked_lately())
 
     def _label_of(self, serial: int) -> Label | None:
         """As the history has it; None: it was not taken from here."""
