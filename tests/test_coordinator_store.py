@@ -285,3 +285,16 @@ def test_two_sums_of_one_week_are_over_different_people_and_add_up(tmp_path: Pat
             store.keep_sum(round_id, PeriodSum(PERIODS[1], people, (total,) * CELLS, Fraction(50)))
         (both,) = store.snapshot().sums
         assert both == PeriodSum(PERIODS[1], 52, (7,) * CELLS, Fraction(100))
+
+
+def test_without_single_reports_the_store_follows_a_policy_that_its_study_adopts(
+    tmp_path: Path,
+) -> None:
+    with opened(tmp_path / "reports.db", policy="weekly@1"):
+        pass
+    with opened(tmp_path / "reports.db", policy="weekly@2") as store:
+        added(store, report())
+    with pytest.raises(PolicyError, match="weekly@2"), opened(tmp_path / "reports.db"):
+        pass
+    with pytest.raises(PolicyError), opened(tmp_path / "reports.db", study="south"):
+        pass

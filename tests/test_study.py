@@ -299,7 +299,8 @@ def test_a_study_signs_another_policy_and_asks_for_it_once_it_is_adopted(
     assert open_study(state).policy == before.policy
     assert said(study, "sign-policy", str(file), "--adopt", "--state", str(state)) == 0
     after = open_study(state)
-    assert (after.policy, after.policy_signature) == (file.read_bytes(), signature)
+    assert after.policy == file.read_bytes()
+    assert after.policy_signature == before.policy_signature  # what newcomers have at first
     file.write_bytes(b"{}")
     with pytest.raises(PolicyError):
         said(study, "sign-policy", str(file), "--adopt", "--state", str(state))

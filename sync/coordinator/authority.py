@@ -53,6 +53,7 @@ from sync.identity import (
     public_key,
 )
 from sync.messages import Noise, StudyName, Version
+from sync.policy import parse_policy
 from sync.updates.first_root import authorise_root
 
 STUDY_FOLDER: Final = "study"
@@ -65,7 +66,8 @@ _STUDY_FILE: Final = "study.json"
 _AUTHORITY_KEY: Final = "authority.key"
 _SIGNING_KEY: Final = "coordinator.signing"
 _CREDENTIAL: Final = "coordinator.credential"
-_POLICY: Final = "policy.json"
+_POLICY: Final = "policy.json"  # founded under; what newcomers' installations carry
+_ADOPTED: Final = "policy-adopted.json"  # what rounds ask for since; none: the one above
 
 RandomBytes = Callable[[int], bytes]
 
@@ -89,7 +91,8 @@ class StudyFile(Message):
 class Authority:
     """A study's keys, read from its folder by `open_study`; `door` is the desk's fingerprint.
 
-    `policy` is the file of the study's privacy policy, `policy_signature` its own over it.
+    `policy` is the file of the privacy policy that its rounds ask for; `policy_signature` is its
+    own over the one that it was founded under, which newcomers' installations carry.
     """
 
     folder: Path
@@ -171,14 +174,23 @@ class Authority:
     def adopt_policy(self, policy: bytes) -> None:
         """Ask for this policy from the next start of the coordinator on.
 
+        Newcomers go on being granted the one that the study was founded under, which their
+        installation carries; the newer one comes to them as everybody's, in a bundle.
+
         Raises:
             PolicyError: these bytes hold no policy that can be kept.
-            StudyError: the folder can't be written; doing so again mends a half-done change.
+            StudyError: single reports under two policies don't add up; or the folder can't be
+                written.
         """
-        signature = self.sign_policy(policy)
+        parse_policy(policy)
+        if self.about.noise == "local":
+            raise StudyError(
+                "In this study each report is noised by itself, and reports under different noise "
+                "don't add up.",
+                "Found another study for the new policy.",
+            )
         with _explained(self.folder):
-            _replace(self.folder / SIGNATURE_FILE, signature)
-            _replace(self.folder / _POLICY, policy)
+            _replace(self.folder / _ADOPTED, policy)
 
     def write_revocations(
         self, serials: Iterable[int], pseudonyms: Iterable[str], now: datetime
@@ -293,13 +305,14 @@ def open_study(state: Path) -> Authority:
                 f"Run: chmod 700 '{folder}' (and think about who could have copied them).",
             )
         credential = parse_credential((folder / _CREDENTIAL).read_bytes())
+        adopted = folder / _ADOPTED
         return Authority(
             folder,
             decoded((folder / _STUDY_FILE).read_bytes(), StudyFile),
             Identity((folder / _SIGNING_KEY).read_bytes(), credential),
             _kept(folder, "door").fingerprint,
             CertificateAuthority.read(_kept(folder, "ca")),
-            (folder / _POLICY).read_bytes(),
+            (adopted if adopted.exists() else folder / _POLICY).read_bytes(),
             (folder / SIGNATURE_FILE).read_bytes(),
             (folder / _AUTHORITY_KEY).read_bytes(),
         )

@@ -276,11 +276,13 @@ def open_store(
 ) -> Iterator[ReportStore]:
     """Open the study's store at `path`, or make it; closed when the context ends.
 
-    `policy` is "name@version", `cells` the length of a report's vector; `clock` gives UTC.
+    `policy` is "name@version", `cells` the length of a report's vector; `clock` gives UTC. A store
+    without single reports follows a policy that its study adopts: each opened sum has its price.
 
     Raises:
         ReportStoreError: the file is damaged, not ours, or its folder can't be written.
-        PolicyError: the store was made for another study, policy or vector.
+        PolicyError: the store was made for another study or vector, or has reports under another
+            policy.
     """
     with _explained(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -314,6 +316,11 @@ def _prepare(connection: sqlite3.Connection, path: Path, wanted: tuple[str, str,
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise sqlite3.DatabaseError(verdict)
+    connection.execute(
+        "UPDATE study SET policy = ? WHERE name = ? AND cells = ? AND NOT EXISTS "
+        "(SELECT * FROM reports)",
+        (wanted[1], wanted[0], wanted[2]),
+    )
     made_for = connection.execute("SELECT name, policy, cells FROM study").fetchone()
     if made_for != wanted[:3]:
         raise PolicyError(
