@@ -9,6 +9,7 @@ wait for any of this.
 In the life of a bundle: LOOK, or an hour → refresh → orders → `bundles` → history → the study.
 """
 
+import secrets
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -47,7 +48,8 @@ from sync.updates.source import NotThere, Source
 from sync.updates.trust import Trust
 
 LOOK_EVERY_S: Final = 3600.0
-_AGAIN_S: Final = 60.0
+_AGAIN_S: Final = 60.0  # and twice as long after each look that found nobody
+_JITTER: Final = 1024  # up to a quarter more: a fleet that was cut off does not come back as one
 _PATIENCE_S: Final = 5.0
 _HEARD_FILE: Final = "heard"
 _MOST_HEARD_BYTES: Final = 64 * 1024
@@ -149,6 +151,7 @@ class Updater:
         self.look_soon()
 
     def _run(self) -> None:
+        again_s = _AGAIN_S
         while not self._stop.is_set():
             try:
                 self.look()
@@ -163,13 +166,15 @@ class Updater:
             try:
                 if self._releases is not None:
                     self._releases.follow()
-                    soon |= self._releases.waits
+                    soon |= self._releases.waits or self._releases.desk.on_probation() is not None
                 self._teller.tell()
             except (Explained, OSError):  # said again, as soon as the line or the disk takes it
                 soon = True
             except Exception as fault:  # noqa: BLE001  (as above)
                 self.trouble = _fault_of_ours(fault)
-            self._due.wait(min(_AGAIN_S, self._look_every_s) if soon else self._look_every_s)
+            wait_s = min(again_s, self._look_every_s) if soon else self._look_every_s
+            again_s = min(2 * again_s, LOOK_EVERY_S) if _comes_again(self.trouble) else _AGAIN_S
+            self._due.wait(wait_s * (1 + secrets.randbelow(_JITTER) / (4 * _JITTER)))
             self._due.clear()
 
     def _directives(self, trust: Trust) -> tuple[Directive, ...]:

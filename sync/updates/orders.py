@@ -123,7 +123,9 @@ def parse_heard(content: bytes) -> Heard:
         return decoded(content, Heard)
     except ProtocolError as fault:
         raise UpdateRejected(
-            Reason.INCOMPLETE, "What this device remembers of updates is damaged."
+            Reason.INCOMPLETE,
+            "What this device remembers of updates is damaged.",
+            "Ask your study; once `updates/heard` in the state folder is removed, it follows anew.",
         ) from fault
 
 
