@@ -112,12 +112,7 @@ class RolloutDesk:
         """
         try:
             self._agree(now)
-            for wish in self._book.take_wishes():
-                self._counted_at = None
-                try:
-                    self._do(wish, now)
-                except RolloutError as fault:
-                    self._on_fault(fault)
+            self._do_wishes(now)
             if self._counted_at is not None and now - self._counted_at < _COUNT_EVERY_S:
                 return False
             for rollout in self._book.newest():
@@ -138,6 +133,20 @@ class RolloutDesk:
         about = rollout.directive
         said = self._book.said(about.kind, about.name, about.serial)
         return rollout.count(self._publisher.members(), said, now)
+
+    def _do_wishes(self, now: int) -> None:
+        """Each once; where the world fails, it and those after it stay wanted."""
+        wishes = self._book.take_wishes()
+        for number, wish in enumerate(wishes):
+            self._counted_at = None
+            try:
+                self._do(wish, now)
+            except RolloutError as fault:
+                self._on_fault(fault)
+            except Explained:
+                for undone in wishes[number:]:
+                    self._book.wish(undone)
+                raise
 
     def _do(self, wish: Wish, now: int) -> None:
         found = self._newest(wish.kind, wish.name)
