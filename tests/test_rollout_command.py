@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,7 +80,7 @@ def test_the_newest_is_asked_for_with_rings_that_fit_the_study(
     said = capsys.readouterr().out
     assert "roll out bundle affect-1 2 (1.2.0)" in said
     assert "Rings: 37 %, 100 % of 500 devices" in said
-    assert "past the first 185 with a probability of 1.9 %" in said
+    assert "past a first ring of 185 with a probability of 1.9 %" in said
     (wish,) = wishes(study)
     assert (wish.deed, wish.kind, wish.name) == (Deed.START, Kind.BUNDLE, "affect-1")
     start = decoded(wish.content, Start)
@@ -96,6 +97,18 @@ def test_a_version_and_rings_can_be_named(study: Published) -> None:
     assert (start.serial, start.rings) == (1, (10, 100, 500, 1000))
     assert (start.rules.tolerated, start.rules.enough) == (0.05, 0.5)
     assert start.rules.silent_s == 3 * 24 * 3600
+
+
+def test_a_repository_elsewhere_can_be_named(
+    study: Published, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = study.repository.folder.rename(tmp_path / "elsewhere")
+    assert rollout(study, "start", "bundle", "affect-1", "latest")
+    assert "Name the coordinator's with --repository" in capsys.readouterr().err
+    assert not rollout(
+        study, "start", "bundle", "affect-1", "latest", "--repository", str(elsewhere)
+    )
+    assert len(wishes(study)) == 1
 
 
 @pytest.mark.parametrize(
@@ -131,7 +144,7 @@ def test_a_folder_without_a_study_is_named(
 
 
 def test_from_the_command_to_the_signed_file_and_the_log(
-    study: Published, capsys: pytest.CaptureFixture[str]
+    study: Published, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study.enrol(60)
     assert not rollout(study, "status")
@@ -144,9 +157,14 @@ def test_from_the_command_to_the_signed_file_and_the_log(
     works(study, 1)
     rollout(study, "abort", "bundle", "affect-1")
     works(study, 2)
+    monkeypatch.setenv("COLUMNS", "80")
     assert not rollout(study, "status")
-    said = capsys.readouterr().out
-    assert "bundle affect-1 2" in said and "aborted" in said and "Somebody withdrew it" in said
+    *_, first, second, why = capsys.readouterr().out.splitlines()
+    assert first.startswith("bundle affect-1 2: aborted, ring 1 of 2 (50 %), began ")
+    assert re.fullmatch(
+        r"  of (\d+) in open rings: 0 committed, 0 failed, 0 under way, \1 not heard of it", second
+    )
+    assert "Somebody withdrew it" in why
     authority = study.world.authority
     (directive,) = parse_rollouts(
         (study.repository.folder / ROLLOUT_FILE).read_bytes(),

@@ -50,5 +50,6 @@ def find(repository: Path, kind: Kind, name: str, serial: str) -> tuple[Offer, L
     raise RolloutError(
         f"The repository '{repository}' offers no {kind.value} '{name}' {serial} (serials of that "
         f"name: {there}).",
-        f"Publish it: sottovoce publish {kind.value} --repository '{repository}'",
+        "Name the coordinator's with --repository, or publish it there: sottovoce publish "
+        f"{kind.value}",
     )
