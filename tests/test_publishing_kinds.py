@@ -83,6 +83,16 @@ def test_a_published_bundle_is_fetched_unpacked_and_loaded(
     assert load_bundle(slot).manifest.version == "9.0.0"
 
 
+def test_a_bundle_whose_graph_can_not_be_run_is_not_published(
+    repository: Repository, tmp_path: Path
+) -> None:
+    body = (shipped_folder() / "functionals.onnx").read_bytes()
+    folder = bundle_folder(tmp_path / "next", "9.0.0", body_onnx=body)
+    with pytest.raises(BundleError, match="can't be run") as refused:
+        bundle_addition(repository, (), folder)
+    assert refused.value.remedy
+
+
 def test_patches_lead_from_what_devices_have_to_the_newest(
     repository: Repository, keys: Keys, tmp_path: Path
 ) -> None:
