@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from sync.coordinator.rollout_book import (
 )
 from sync.coordinator.rollout_command import _duration, _rings, _share
 from sync.coordinator.rollout_desk import RolloutDesk, Start
-from sync.coordinator.rollouts import Rules
+from sync.coordinator.rollouts import RolloutError, Rules
 from sync.coordinator.round_book import open_round_book
 from sync.coordinator.serve import post_study, publisher_of
 from sync.coordinator.store import open_store
@@ -38,6 +39,7 @@ from sync.release import release_protocol
 from sync.topics import UpTopic
 from sync.updates.offers import Kind
 from sync.updates.rollout import ROLLOUT_FILE, State, parse_rollouts
+from tests.press import Press
 from tests.releasing_to_a_study import Published, published_study
 from tests.rolling import progress
 
@@ -109,6 +111,17 @@ def test_a_repository_elsewhere_can_be_named(
         study, "start", "bundle", "affect-1", "latest", "--repository", str(elsewhere)
     )
     assert len(wishes(study)) == 1
+
+
+def test_the_repository_of_another_study_is_refused(
+    study: Published, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Press.founded(tmp_path / "south", "south", datetime.now(UTC))
+    elsewhere = ("--repository", str(tmp_path / "south"))
+    assert rollout(study, "start", "bundle", "affect-1", "latest", *elsewhere)
+    assert "is of the study 'south', not of 'north'" in capsys.readouterr().err
+    with pytest.raises(RolloutError, match="of the study 'south'"):
+        publisher_of(study.world.founded, tmp_path / "south")
 
 
 @pytest.mark.parametrize(

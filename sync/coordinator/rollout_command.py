@@ -27,10 +27,10 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from sync.coordinator.authority import MEMBERS_FILE, STUDY_FOLDER, has_study
+from sync.coordinator.authority import MEMBERS_FILE, STUDY_FOLDER, has_study, open_study
 from sync.coordinator.halting import FALSE_HALT, TROUBLE, found_among, rings_for
 from sync.coordinator.members import current_members, open_members
-from sync.coordinator.offered import find
+from sync.coordinator.offered import find, must_be_of
 from sync.coordinator.repository_folder import UPDATES_FOLDER
 from sync.coordinator.rollout_book import (
     ROLLOUT_BOOK_FILE,
@@ -163,6 +163,7 @@ def _start(
             f"The coordinator has no online key: there is no '{key}'.",
             "Put there the one that signs the repository's timestamp, and start it again.",
         )
+    must_be_of(repository, open_study(arguments.state.expanduser()).about.study)
     offer, _ = find(repository, kind, arguments.name, arguments.serial)
     for rollout in book.newest():
         if (rollout.directive.kind, rollout.directive.name) == (kind, offer.name):
