@@ -42,7 +42,7 @@ class OnnxGraph:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what fails is raised, and told once
         # Arenas keep every buffer they ever needed: on a small board memory matters more.
         options.enable_cpu_mem_arena = False
         # A second copy of every weight buys nothing at one window in ten seconds.
@@ -63,6 +63,7 @@ class OnnxGraph:
 
         Raises:
             ContractError: an input is missing, not in the graph, or of another shape or type.
+            BundleError: the graph itself fails on what it was given.
         """
         if set(inputs) != set(self._names):
             raise ContractError(f"The graph wants the inputs {self._names}.")
@@ -70,6 +71,11 @@ class OnnxGraph:
             outputs: list[Array] = self._session.run(None, dict(inputs))
         except onnx_faults.InvalidArgument as fault:
             raise ContractError("A graph was given an input of another shape or type.") from fault
+        except _ONNX_REFUSALS as fault:
+            raise BundleError(
+                "A graph of the bundle fails while it runs.",
+                "Install the bundle again: its file is damaged or made for a newer runtime.",
+            ) from fault
         return outputs
 
 

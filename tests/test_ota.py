@@ -132,10 +132,15 @@ def test_where_the_settings_name_a_bundle_none_is_taken(
 
 def test_an_unknown_root_is_not_trusted(state: Path, tmp_path: Path) -> None:
     (file := tmp_path / "root.json").write_bytes(b"{}")
-    with pytest.raises(UpdateRejected):
+    with pytest.raises(SettingError, match="not a repository's root"):
         said("init", str(file), state=state)
     with pytest.raises(Explained, match="can't be read"):
         said("init", str(tmp_path / "none.json"), state=state)
+
+
+def test_a_folder_without_updates_is_said_so(state: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="holds no updates"):
+        said("apply", "--from", str(tmp_path / "nothing"), state=state)
 
 
 def test_without_a_root_nothing_is_taken(state: Path, press: Press) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from edge_models.bundle import load_bundle, shipped_bundle, shipped_folder
 from edge_models.errors import BundleError
-from sync.errors import ProtocolError, PublishingError
+from sync.errors import PublishingError
 from sync.federated.lesson import HeadForAll, sign_head
 from sync.publishing import drafts
 from sync.publishing.bundles import KEPT_SERIALS, bundle_addition
@@ -81,6 +81,16 @@ def test_a_published_bundle_is_fetched_unpacked_and_loaded(
     (slot := tmp_path / "slot").mkdir()
     archive.unpack(tmp_path / "fetched", slot)
     assert load_bundle(slot).manifest.version == "9.0.0"
+
+
+def test_a_bundle_whose_graph_can_not_be_run_is_not_published(
+    repository: Repository, tmp_path: Path
+) -> None:
+    body = (shipped_folder() / "functionals.onnx").read_bytes()
+    folder = bundle_folder(tmp_path / "next", "9.0.0", body_onnx=body)
+    with pytest.raises(BundleError, match="can't be run") as refused:
+        bundle_addition(repository, (), folder)
+    assert refused.value.remedy
 
 
 def test_patches_lead_from_what_devices_have_to_the_newest(
@@ -166,7 +176,7 @@ def wheelhouse(folder: Path, *names: str) -> Path:
     folder.mkdir(exist_ok=True)
     for name in names:
         with zipfile.ZipFile(folder / name, "w") as wheel:
-            wheel.writestr("content", name)
+            wheel.writestr(zipfile.ZipInfo("content"), name)  # of no time: the same bytes again
     return folder
 
 
@@ -368,7 +378,7 @@ def test_a_head_that_is_not_newer_or_of_another_study_is_not_published(
             signer.publish_head(head(number), now())
     with pytest.raises(PublishingError, match="not a head of the study"):
         signer.publish_head(head(3, "south"), now())
-    with pytest.raises(ProtocolError):
+    with pytest.raises(PublishingError):
         signer.publish_head(b"\x7fELF", now())
     with pytest.raises(PublishingError, match="something else"):
         signer.publish_head(bytes(17 * 1024), now())

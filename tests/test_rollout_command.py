@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ from sync.coordinator.rollout_book import (
 )
 from sync.coordinator.rollout_command import _duration, _rings, _share
 from sync.coordinator.rollout_desk import RolloutDesk, Start
-from sync.coordinator.rollouts import Rules
+from sync.coordinator.rollouts import RolloutError, Rules
 from sync.coordinator.round_book import open_round_book
 from sync.coordinator.serve import post_study, publisher_of
 from sync.coordinator.store import open_store
@@ -37,6 +39,7 @@ from sync.release import release_protocol
 from sync.topics import UpTopic
 from sync.updates.offers import Kind
 from sync.updates.rollout import ROLLOUT_FILE, State, parse_rollouts
+from tests.press import Press
 from tests.releasing_to_a_study import Published, published_study
 from tests.rolling import progress
 
@@ -82,7 +85,7 @@ def test_the_newest_is_asked_for_with_rings_that_fit_the_study(
     said = capsys.readouterr().out
     assert "roll out bundle affect-1 2 (1.2.0)" in said
     assert "Rings: 37 %, 100 % of 500 devices" in said
-    assert "past the first 185 with a probability of 1.9 %" in said
+    assert "past a first ring of 185 with a probability of 1.9 %" in said
     (wish,) = wishes(study)
     assert (wish.deed, wish.kind, wish.name) == (Deed.START, Kind.BUNDLE, "affect-1")
     start = decoded(wish.content, Start)
@@ -99,6 +102,29 @@ def test_a_version_and_rings_can_be_named(study: Published) -> None:
     assert (start.serial, start.rings) == (1, (10, 100, 500, 1000))
     assert (start.rules.tolerated, start.rules.enough) == (0.05, 0.5)
     assert start.rules.silent_s == 3 * 24 * 3600
+
+
+def test_a_repository_elsewhere_can_be_named(
+    study: Published, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = study.repository.folder.rename(tmp_path / "elsewhere")
+    assert rollout(study, "start", "bundle", "affect-1", "latest")
+    assert "Name the coordinator's with --repository" in capsys.readouterr().err
+    assert not rollout(
+        study, "start", "bundle", "affect-1", "latest", "--repository", str(elsewhere)
+    )
+    assert len(wishes(study)) == 1
+
+
+def test_the_repository_of_another_study_is_refused(
+    study: Published, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Press.founded(tmp_path / "south", "south", datetime.now(UTC))
+    elsewhere = ("--repository", str(tmp_path / "south"))
+    assert rollout(study, "start", "bundle", "affect-1", "latest", *elsewhere)
+    assert "is of the study 'south', not of 'north'" in capsys.readouterr().err
+    with pytest.raises(RolloutError, match="of the study 'south'"):
+        publisher_of(study.world.founded, tmp_path / "south")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +160,7 @@ def test_a_folder_without_a_study_is_named(
 
 
 def test_from_the_command_to_the_signed_file_and_the_log(
-    study: Published, capsys: pytest.CaptureFixture[str]
+    study: Published, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study.enrol(60)
     assert not rollout(study, "status")
@@ -147,9 +173,14 @@ def test_from_the_command_to_the_signed_file_and_the_log(
     works(study, 1)
     rollout(study, "abort", "bundle", "affect-1")
     works(study, 2)
+    monkeypatch.setenv("COLUMNS", "80")
     assert not rollout(study, "status")
-    said = capsys.readouterr().out
-    assert "bundle affect-1 2" in said and "aborted" in said and "Somebody withdrew it" in said
+    *_, first, second, why = capsys.readouterr().out.splitlines()
+    assert first.startswith("bundle affect-1 2: aborted, ring 1 of 2 (50 %), began ")
+    assert re.fullmatch(
+        r"  of (\d+) in open rings: 0 committed, 0 failed, 0 under way, \1 not heard of it", second
+    )
+    assert "Somebody withdrew it" in why
     authority = study.world.authority
     (directive,) = parse_rollouts(
         (study.repository.folder / ROLLOUT_FILE).read_bytes(),

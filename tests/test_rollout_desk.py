@@ -265,6 +265,19 @@ def put_back(folder: Path) -> None:
     shutil.copy(folder / "backup.db", folder / "rollouts.db")
 
 
+def test_a_wish_that_the_world_keeps_from_being_done_stays_wanted(desk: Desk) -> None:
+    desk.wants(Deed.START)
+    desk.desk.advance(NOW)
+    desk.wants(Deed.PAUSE)
+    desk.wants(Deed.ABORT)
+    desk.log.fails = True
+    desk.desk.advance(NOW + 1)
+    assert desk.book.wishes() == 2 and desk.published()[0].state is State.STARTED
+    desk.log.fails = False
+    desk.desk.advance(NOW + 2)
+    assert not desk.book.wishes() and desk.published()[0].state is State.ABORTED
+
+
 def test_nonsense_of_a_device_is_not_kept(desk: Desk) -> None:
     with pytest.raises(ProtocolError):
         desk.desk.hear(pseudonym(1), b"{}", NOW)

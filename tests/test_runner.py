@@ -1,7 +1,9 @@
 """Two runtimes behind one protocol: the same names in, the same kind of answer out."""
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from edge_models.bundle import shipped_bundle
 from edge_models.errors import BundleError, ContractError
@@ -45,3 +47,23 @@ def test_bytes_that_are_no_graph_are_refused_with_a_remedy(kind: type, raw: byte
     with pytest.raises(BundleError) as refused:
         kind(raw)
     assert refused.value.remedy
+
+
+def test_a_graph_that_fails_while_it_runs_is_the_bundles_fault(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    into = helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n"])
+    wide = helper.make_tensor_value_info("wide", TensorProto.FLOAT, [2, "m"])
+    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [2, -1])
+    halves = helper.make_node("Reshape", ["z", "shape"], ["wide"])
+    model = helper.make_model(
+        helper.make_graph([halves], "halves", [into], [wide], [shape]),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    onnx.checker.check_model(model)
+    graph = OnnxGraph(model.SerializeToString())
+    assert graph.run({"z": np.zeros(4, np.float32)})[0].shape == (2, 2)
+    with pytest.raises(BundleError, match="fails while it runs"):
+        graph.run({"z": np.zeros(3, np.float32)})
+    assert capfd.readouterr().err == ""

@@ -1,6 +1,7 @@
 """`sottovoce study` and `sottovoce enrol` as people use them, and a founded study at work."""
 
 import argparse
+import json
 import secrets
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from agent import enrol
 from agent.config import BrokerSettings, Settings
 from agent.errors import SettingError, StoreError
 from agent.home import Home, open_home
+from edge_models.bundle import load_bundle
 from edge_models.errors import Explained
 from sync.agreement import SIGNATURE_FILE, signed_policy
 from sync.broker import mosquitto_path
@@ -30,12 +32,14 @@ from sync.envelope import encoded
 from sync.errors import InviteRefused, PolicyError, ProtocolError, Revoked, StudyError
 from sync.messages import CELLS
 from sync.transport import Transport
-from sync.updates.first_root import AUTH_FILE, pinned_root
+from sync.updates.first_root import AUTH_FILE, FIRST_ROOT_FILE, pinned_root
 from sync.updates.rejected import UpdateRejected
 from tests.founding import founded_study, free_port
+from tests.press import Press
 from tests.releasing import POLICY, released
 from tests.test_serve import released as released_by
 from tests.test_serve import until
+from tests.updating import policy, write_variant
 
 
 def said(module: object, *words: str) -> int:
@@ -275,15 +279,60 @@ def test_a_coordinator_without_any_study_says_what_to_do(state: Path, tmp_path: 
 
 
 def test_a_study_names_the_first_root_of_its_updates(state: Path, tmp_path: Path) -> None:
-    (root := tmp_path / "1.root.json").write_bytes(b"a root")
+    Press.founded(state / "updates", "north", datetime.now(UTC))
+    root = state / "updates" / FIRST_ROOT_FILE
     assert said(study, "trust-root", str(root), "--state", str(state)) == 0
     auth = (state / "updates" / AUTH_FILE).read_bytes()
-    authority = open_study(state).public_key
-    assert pinned_root(b"a root", auth, study="north", authority=authority) == b"a root"
+    authority, content = open_study(state).public_key, root.read_bytes()
+    assert pinned_root(content, auth, study="north", authority=authority) == content
     with pytest.raises(UpdateRejected, match="not those that its study signed"):
         pinned_root(b"another", auth, study="north", authority=authority)
     with pytest.raises(StudyError, match="can't be used"):
         said(study, "trust-root", str(tmp_path / "none.json"), "--state", str(state))
+
+
+def test_the_signature_of_a_bundles_policy_lies_beside_its_folder(
+    state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_variant(tmp_path / "next", policy(rho_per_report="1/16"))
+    file = tmp_path / "next" / "policy.json"
+    assert said(study, "sign-policy", str(file), "--state", str(state)) == 0
+    assert "publish bundle next --policy-signature next.policy.sig" in capsys.readouterr().out
+    load_bundle(tmp_path / "next")
+    assert signed_policy(
+        file.read_bytes(),
+        (tmp_path / "next.policy.sig").read_bytes(),
+        study="north",
+        authority=open_study(state).public_key,
+    ).name
+
+
+def test_a_study_vouches_for_nothing_but_its_own_first_root(state: Path, tmp_path: Path) -> None:
+    for name in ("north", "south"):
+        Press.founded(tmp_path / name, name, datetime.now(UTC))
+    Press.founded(tmp_path / "another", "north", datetime.now(UTC))
+    (tmp_path / "letter").write_text("Dear north")
+    unsigned = json.loads((tmp_path / "north" / FIRST_ROOT_FILE).read_bytes()) | {"signatures": []}
+    (tmp_path / "unsigned").write_text(json.dumps(unsigned))
+    for file, folder, why in (
+        ("letter", "north", "is not a repository's root"),
+        ("north/metadata/timestamp.json", "north", "is not a repository's root"),
+        ("unsigned", "north", "is not a first root that its keyholders signed"),
+        (f"south/{FIRST_ROOT_FILE}", "south", "is a root of the study 'south', not of 'north'"),
+        (f"another/{FIRST_ROOT_FILE}", "north", "is not the first root of the repository"),
+        (f"north/{FIRST_ROOT_FILE}", "nowhere", "can't be used"),
+    ):
+        words = (
+            str(tmp_path / file),
+            "--state",
+            str(state),
+            "--repository",
+            str(tmp_path / folder),
+        )
+        with pytest.raises(StudyError, match=why) as fault:
+            said(study, "trust-root", *words)
+        assert fault.value.remedy
+    assert not list(tmp_path.rglob(AUTH_FILE)) and not (tmp_path / "nowhere").exists()
 
 
 def test_a_study_signs_another_policy_and_asks_for_it_once_it_is_adopted(

@@ -17,8 +17,9 @@ from agent.pipeline import screen_stream
 from agent.records import GapRecord, WindowRecord
 from agent.updates.history import History, Step, history_file
 from agent.updates.live import LiveEar
-from agent.updates.probation import Demands
+from agent.updates.probation import Demands, Watched
 from edge_models.bundle import shipped_bundle
+from edge_models.errors import BundleError
 from sync.updates.rejected import Reason
 from tests.updating import (
     NOW,
@@ -145,6 +146,21 @@ def test_a_bundle_that_fails_on_a_window_is_taken_back_and_the_window_is_not_los
     assert home.slots.current() is None
     assert run.ended_with.serial == 0
     assert "failed while it screened" in run.said[1]
+
+
+def test_a_bundle_that_is_taken_back_and_fails_in_the_same_window_went_back_once(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = home_in(tmp_path)
+
+    def withdrawn_meanwhile(*_: object, **__: object) -> None:
+        home.slots.roll_back(Reason.WITHDRAWN)
+        raise BundleError("It fails.")
+
+    monkeypatch.setattr(Watched, "after_window", withdrawn_meanwhile)
+    run = Run(home, speech(recordings, 6), {1: lambda: install(home.slots, 7)})
+    assert run.ended_with.serial == 0 and home.slots.current() is None
+    assert steps_of(home) == []  # who took it back has written so
 
 
 def test_a_bundle_that_does_not_load_is_taken_back_and_the_old_one_goes_on(

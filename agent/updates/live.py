@@ -182,8 +182,10 @@ class LiveEar:
 
     def _go_back(self, label: Label, why: UpdateRejected) -> None:
         if self._slots is not None:
+            still_runs = self._current_label() == label  # or it was gone back from during a window
             self._slots.roll_back(why.reason, why.cause, of=label)
-            self._history.add(Line.of(label, Step.ROLLED_BACK, self._now(), why=why))
+            if still_runs:
+                self._history.add(Line.of(label, Step.ROLLED_BACK, self._now(), why=why))
 
     def _commit(self, label: Label) -> None:
         """Keep it for good; where the disk is full it stays on probation until the next window."""

@@ -17,9 +17,9 @@ first root, `refresh` takes in a repository's lists, `download` fetches targets;
     sottovoce ota --metadata-dir DIR --metadata-url URL refresh
     sottovoce ota --metadata-dir DIR --metadata-url URL --target-name NAME … \\
         --target-base-url URL --target-dir FOLDER download
-
-Rules it upholds: this only parses and dispatches; what isn't asked for isn't loaded.
 """
+
+# This only parses and dispatches; what isn't asked for isn't loaded.
 
 import argparse
 import os
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     said = taking.add_mutually_exclusive_group()
     said.add_argument("--yes", action="store_true", help="say yes to what is asked")
     said.add_argument("--no", action="store_true", help="say no to what is asked")
-    known["init"].add_argument("root", type=Path)
+    known["init"].add_argument("root", metavar="ROOT", type=Path, help="its 1.root.json")
     for act in (taking, asking):
         act.add_argument("--from", dest="address", metavar="ADDRESS", help="a mirror or a folder")
     acts.add_parser("download", help="fetch targets, verified (a bare client only)")

@@ -29,6 +29,7 @@ from sync.updates.source import Source
 from sync.updates.trust import Trust
 from sync.updates.tuf_client import MOST_ROOT_BYTES
 
+_TIMESTAMP: Final = "metadata/timestamp.json"
 _STEPS: Final = {
     Step.OFFERED: "offered",
     Step.REJECTED: "not taken",
@@ -68,7 +69,14 @@ def pin(home: Home, root: Path) -> str:
     folder = updates_folder(home)
     nowhere = mirror_at(folder.absolute().as_uri())
     with alone(folder):
-        Trust(trust_folder(home), nowhere, nowhere, now=now, study=None).init(content)
+        try:
+            Trust(trust_folder(home), nowhere, nowhere, now=now, study=None).init(content)
+        except UpdateRejected as refused:
+            if refused.reason is not Reason.MALFORMED:
+                raise
+            raise SettingError(
+                f"'{root}' is not a repository's root.", "Name the repository's 1.root.json."
+            ) from refused
     return "Updates are trusted from that root on. Next: sottovoce ota apply --from ADDRESS"
 
 
@@ -201,7 +209,15 @@ def _trusting(home: Home, address: str | None) -> Iterator[Trust]:
 
 
 def _mirror(address: str) -> Source:
-    return mirror_at(address) if "://" in address else FolderMirror(Path(address).expanduser())
+    if "://" in address:
+        return mirror_at(address)
+    folder = Path(address).expanduser()
+    if not (folder / _TIMESTAMP).is_file():
+        raise SettingError(
+            f"'{address}' holds no updates: there is no {_TIMESTAMP} in it.",
+            "Name the folder of a repository, in which metadata and targets lie.",
+        )
+    return FolderMirror(folder)
 
 
 def _refreshed(home: Home, source: Source) -> Trust:

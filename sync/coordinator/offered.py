@@ -35,6 +35,21 @@ def offered(repository: Path) -> tuple[tuple[Offer, Listed], ...]:
     return tuple(sorted(found, key=lambda each: (each[0].kind, each[0].name, -each[0].serial)))
 
 
+def must_be_of(repository: Path, study: str) -> None:
+    """Check that a repository, if there is one, is this study's; devices refuse any other.
+
+    Raises:
+        RolloutError: it is another's.
+        PublishingError: the repository's files are not all there.
+    """
+    state = Repository(repository).state_if_any()
+    if state is not None and state.study != study:
+        raise RolloutError(
+            f"The repository '{repository}' is of the study '{state.study}', not of '{study}'.",
+            "Name this study's with --repository.",
+        )
+
+
 def find(repository: Path, kind: Kind, name: str, serial: str) -> tuple[Offer, Listed]:
     """What is on offer under this name and serial (a number, or `latest`).
 
@@ -50,5 +65,6 @@ def find(repository: Path, kind: Kind, name: str, serial: str) -> tuple[Offer, L
     raise RolloutError(
         f"The repository '{repository}' offers no {kind.value} '{name}' {serial} (serials of that "
         f"name: {there}).",
-        f"Publish it: sottovoce publish {kind.value} --repository '{repository}'",
+        "Name the coordinator's with --repository, or publish it there: sottovoce publish "
+        f"{kind.value}",
     )

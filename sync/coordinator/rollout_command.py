@@ -1,5 +1,6 @@
 """Roll a published bundle or release out in rings, halt it, take it back; or try one first.
 
+    sottovoce rollout start bundle affect-1 latest --state DIR --repository repository
     sottovoce rollout start bundle affect-1 latest --state DIR --tolerate 2% --soak 24h
     sottovoce rollout start release agent 7 --state DIR --rings 1,10,50,100
     sottovoce rollout pause bundle affect-1 --state DIR
@@ -26,10 +27,10 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from sync.coordinator.authority import MEMBERS_FILE, STUDY_FOLDER, has_study
+from sync.coordinator.authority import MEMBERS_FILE, STUDY_FOLDER, has_study, open_study
 from sync.coordinator.halting import FALSE_HALT, TROUBLE, found_among, rings_for
 from sync.coordinator.members import current_members, open_members
-from sync.coordinator.offered import find
+from sync.coordinator.offered import find, must_be_of
 from sync.coordinator.repository_folder import UPDATES_FOLDER
 from sync.coordinator.rollout_book import (
     ROLLOUT_BOOK_FILE,
@@ -39,7 +40,7 @@ from sync.coordinator.rollout_book import (
     open_rollout_book,
 )
 from sync.coordinator.rollout_desk import may_follow, start_of
-from sync.coordinator.rollouts import Count, Rollout, RolloutError, Rules, Stand
+from sync.coordinator.rollouts import Rollout, RolloutError, Rules, Stand
 from sync.coordinator.simulated_rollout import SERIAL, SimulatedFleet
 from sync.coordinator.updating import ONLINE_KEY_FILE
 from sync.errors import StudyError
@@ -59,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     start = deeds.add_parser("start", help="ask the running coordinator to roll a version out")
     _add_what(start)
     start.add_argument("serial", metavar="SERIAL", type=_serial, help="its serial, or latest")
+    start.add_argument(
+        "--repository",
+        type=Path,
+        help="folder of the study's updates, as the coordinator has it (default: updates, in "
+        "--state)",
+    )
     _add_rules(start)
     here = [start, deeds.add_parser("status", help="show every rollout and how devices stand")]
     for deed, what in (
@@ -76,11 +83,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help="the coordinator's folder (default: %(default)s)",
         )
     simulate = deeds.add_parser("simulate", help="a rollout over simulated devices, no network")
-    simulate.add_argument("--devices", type=int, default=500)
-    simulate.add_argument("--failing", type=_share, default=0.1, help="share it fails on")
-    simulate.add_argument("--away", type=_share, default=0.0, help="share that is never on")
+    simulate.add_argument("--devices", type=int, default=500, help="how many (%(default)s)")
+    simulate.add_argument("--failing", type=_share, default=0.1, help="share it fails on (10%%)")
+    simulate.add_argument("--away", type=_share, default=0.0, help="share that is never on (0%%)")
     simulate.add_argument("--abort", action="store_true", help="withdraw it once it has halted")
-    simulate.add_argument("--seed", type=int, default=0)
+    simulate.add_argument("--seed", type=int, default=0, help="who they are (%(default)s)")
     _add_rules(simulate)
 
 
@@ -101,7 +108,10 @@ def _add_rules(deed: argparse.ArgumentParser) -> None:
         "--soak", type=_duration, default=_DEFAULT.soak_s, help="time a ring is open (24h)"
     )
     deed.add_argument(
-        "--silent", type=_duration, default=_DEFAULT.silent_s, help="then it has failed (48h)"
+        "--silent",
+        type=_duration,
+        default=_DEFAULT.silent_s,
+        help="silence that counts as failed (48h)",
     )
 
 
@@ -136,7 +146,7 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             _newest(book, kind, arguments.name)
             book.wish(Wish(Deed(arguments.deed), kind, arguments.name))
-            console.print(f"Asked the coordinator to {arguments.deed} it. {_SEE}")
+            console.print(f"Asked the coordinator to {arguments.deed} it. {_SEE}", soft_wrap=True)
     return 0
 
 
@@ -146,13 +156,14 @@ _SEE: Final = "See: sottovoce rollout status"
 def _start(
     arguments: argparse.Namespace, book: RolloutBook, everybody: int, console: Console
 ) -> None:
-    repository = arguments.state.expanduser() / UPDATES_FOLDER
+    repository = (arguments.repository or arguments.state / UPDATES_FOLDER).expanduser()
     kind = Kind(arguments.kind)
     if not (key := arguments.state.expanduser() / ONLINE_KEY_FILE).exists():
         raise RolloutError(
             f"The coordinator has no online key: there is no '{key}'.",
             "Put there the one that signs the repository's timestamp, and start it again.",
         )
+    must_be_of(repository, open_study(arguments.state.expanduser()).about.study)
     offer, _ = find(repository, kind, arguments.name, arguments.serial)
     for rollout in book.newest():
         if (rollout.directive.kind, rollout.directive.name) == (kind, offer.name):
@@ -162,9 +173,10 @@ def _start(
     book.wish(Wish(Deed.START, kind, offer.name, start_of(offer.serial, rings, rules)))
     console.print(
         f"Asked the coordinator to roll out {kind.value} {offer.name} {offer.serial} "
-        f"({offer.says}). {_SEE}"
+        f"({offer.says}). {_SEE}",
+        soft_wrap=True,
     )
-    console.print(_foretold(rings, everybody, rules))
+    console.print(_foretold(rings, everybody, rules), soft_wrap=True)
 
 
 def _foretold(rings: tuple[int, ...], everybody: int, rules: Rules) -> str:
@@ -175,8 +187,9 @@ def _foretold(rings: tuple[int, ...], everybody: int, rules: Rules) -> str:
     shares = ", ".join(f"{share / 10:g} %" for share in rings)
     return (
         f"Rings: {shares} of {everybody} devices. A version that fails on {100 * trouble:g} % gets "
-        f"past the first {first} with a probability of {100 * missed:.1f} %; one that fails on "
-        f"{100 * rules.tolerated:g} % is halted all the same with at most {100 * FALSE_HALT:g} %."
+        f"past a first ring of {first} with a probability of {100 * missed:.1f} %; one that fails "
+        f"on no more than {100 * rules.tolerated:g} % is halted all the same in at most "
+        f"{100 * FALSE_HALT:g} % of rollouts."
     )
 
 
@@ -184,33 +197,52 @@ def _status(book: RolloutBook, members: tuple[str, ...], console: Console) -> No
     now = int(time.time())
     rollouts = book.rollouts()
     if waiting := book.wishes():
-        console.print(f"{waiting} asked for, and no coordinator has done it. Does it run?")
+        console.print(
+            f"{waiting} asked for, and no coordinator has done it. Does it run? "
+            "What it prints says what is in the way.",
+            soft_wrap=True,
+        )
     if not rollouts:
-        console.print("Nothing has been rolled out. Start: sottovoce rollout start bundle NAME")
+        console.print(
+            "Nothing has been rolled out. Start: sottovoce rollout start bundle NAME latest",
+            soft_wrap=True,
+        )
         return
     newest = book.newest()
-    table = Table("version", "began", "state", "ring", *_COLUMNS, "why it does not go on")
     for rollout in rollouts:
         about = rollout.directive
         said = book.said(about.kind, about.name, about.serial)
+        count = rollout.count(members, said, now)
         state = about.state.value if rollout in newest else "replaced"
-        table.add_row(
-            f"{about.kind.value} {about.name} {about.serial}",
-            f"{datetime.fromtimestamp(rollout.began_at, UTC):%Y-%m-%d %H:%M}",
-            "halted" if rollout.halted else state,
-            _ring(rollout),
-            *_figures(rollout.count(members, said, now)),
-            rollout.why or "–",
-        )
-    console.print(table)
+        lines = [
+            f"{about.kind.value} {about.name} {about.serial}: "
+            f"{'halted' if rollout.halted else state}, ring {_ring(rollout)}, "
+            f"began {datetime.fromtimestamp(rollout.began_at, UTC):%Y-%m-%d %H:%M} UTC",
+            f"  of {count.devices} in open rings: "
+            + ", ".join(
+                f"{count[stand]} {called}"
+                for stand, called in _CALLED.items()
+                if count[stand] or stand in _ALWAYS
+            ),
+        ]
+        if rollout.why:
+            lines.append(f"  {rollout.why}")
+        for line in lines:
+            console.print(line, soft_wrap=True)
 
 
-_COLUMNS: Final = ("in", "committed", "failed", "silent", "under way", "waits for yes")
-_STANDS: Final = (Stand.COMMITTED, Stand.FAILED, Stand.SILENT, Stand.UNDER_WAY, Stand.WAITING)
-
-
-def _figures(count: Count) -> tuple[str, ...]:
-    return (str(count.devices), *(str(count[stand]) for stand in _STANDS))
+_CALLED: Final = {
+    Stand.COMMITTED: "committed",
+    Stand.FAILED: "failed",
+    Stand.SILENT: "silent",
+    Stand.UNDER_WAY: "under way",
+    Stand.WAITING: "waiting for a yes",
+    Stand.DECLINED: "declined",
+    Stand.HINDERED: "held up by their surroundings",
+    Stand.WENT_BACK: "gone back",
+    Stand.AWAY: "not heard of it",
+}
+_ALWAYS: Final = frozenset({Stand.COMMITTED, Stand.FAILED, Stand.UNDER_WAY})
 
 
 def _ring(rollout: Rollout) -> str:
@@ -270,17 +302,18 @@ def _simulate(arguments: argparse.Namespace, console: Console) -> None:
         state = "halted" if hour.rollout.halted else hour.rollout.directive.state.value
         numbers = (hour.in_rings, hour.committed, hour.failed, hour.went_back)
         table.add_row(str(hour.hour), state, _ring(hour.rollout), *map(str, numbers))
-    console.print(_foretold(rings, arguments.devices, rules))
+    console.print(_foretold(rings, arguments.devices, rules), soft_wrap=True)
     console.print(table)
     last = simulated.last
-    console.print(last.why or f"It went through ({last.directive.state.value}).")
+    console.print(last.why or f"It went through ({last.directive.state.value}).", soft_wrap=True)
     ran = sum(SERIAL in device.ran for device in simulated.devices)
     bad = [device for device in simulated.devices if device.fails is not None]
     still = sum(device.installed.runs == SERIAL for device in bad)
     console.print(
         f"It would have failed on {len(bad)} of {len(simulated.devices)} devices. It ran on {ran}, "
         f"{sum(SERIAL in device.ran for device in bad)} of those failing; {still} of the failing "
-        "still run it."
+        "still run it.",
+        soft_wrap=True,
     )
     outside = [d for d in simulated.devices if not last.directive.includes(d.pseudonym)]
     if last.directive.state is not State.FINISHED:

@@ -29,7 +29,7 @@ from sync.coordinator.estimate import DEFAULT_MINIMUM
 from sync.coordinator.founded import Founded, opened_study
 from sync.coordinator.intake import Intake
 from sync.coordinator.learning import School
-from sync.coordinator.offered import find
+from sync.coordinator.offered import find, must_be_of
 from sync.coordinator.policy_file import policy_of
 from sync.coordinator.post import Post
 from sync.coordinator.post import Study as PostStudy
@@ -205,8 +205,14 @@ def post_study(founded: Founded, policy: Policy, digest: str) -> PostStudy:
 
 
 def publisher_of(founded: Founded, repository: Path) -> Publisher:
-    """What rollouts have to know of a founded study and its repository."""
+    """What rollouts have to know of a founded study and its repository.
+
+    Raises:
+        RolloutError: the repository is another study's.
+        PublishingError: its files are not all there.
+    """
     authority = founded.authority
+    must_be_of(repository, authority.about.study)
     return Publisher(
         authority.about.study,
         authority.coordinator,

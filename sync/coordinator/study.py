@@ -23,6 +23,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from edge_models.manifest import MANIFEST_NAME
 from sync.agreement import SIGNATURE_FILE
 from sync.coordinator.authority import Authority, StudyFile, found_study, open_study
 from sync.coordinator.desk import renew_revocations
@@ -30,10 +31,12 @@ from sync.coordinator.members import Member, Members, open_members
 from sync.coordinator.policy_file import policy_of
 from sync.coordinator.qr_code import in_terminal, save_svg
 from sync.coordinator.repository_folder import UPDATES_FOLDER
-from sync.errors import StudyError
+from sync.errors import PublishingError, StudyError
 from sync.invites import SECRET_BYTES, Invite
+from sync.publishing.metadata import parse_document
+from sync.publishing.roles import RoleName
 from sync.updates.durable import write_durably
-from sync.updates.first_root import AUTH_FILE
+from sync.updates.first_root import AUTH_FILE, FIRST_ROOT_FILE
 
 DEFAULT_STATE: Final = Path("~/.local/share/sottovoce-coordinator")
 _MOST_INVITES: Final = 1000
@@ -82,7 +85,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     root.add_argument("--repository", type=Path, help="its folder (default: updates, in --state)")
 
     policy = actions.add_parser("sign-policy", parents=[state], help="sign a privacy policy")
-    policy.add_argument("file", metavar="FILE", type=Path, help="policy.json of a bundle")
+    policy.add_argument(
+        "file", metavar="FILE", type=Path, help="policy.json, such as a new bundle's"
+    )
     policy.add_argument(
         "--adopt", action="store_true", help="and ask for it from the coordinator's next start on"
     )
@@ -100,9 +105,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _init(arguments, state, now)
     authority = open_study(state)
     if arguments.action == "trust-root":
-        return _trust_root(
-            arguments.file, arguments.repository or state / UPDATES_FOLDER, authority
-        )
+        repository = (arguments.repository or state / UPDATES_FOLDER).expanduser()
+        return _trust_root(arguments.file, repository, authority)
     if arguments.action == "sign-policy":
         return _sign_policy(arguments.file, authority, adopt=arguments.adopt)
     with open_members(authority.members_file) as members:
@@ -194,11 +198,16 @@ def _revoke(pseudonym: str, authority: Authority, members: Members, now: datetim
 
 
 def _trust_root(file: Path, repository: Path, authority: Authority) -> int:
-    auth = repository / AUTH_FILE
+    auth, first = repository / AUTH_FILE, repository / FIRST_ROOT_FILE
     try:
-        word = authority.authorise_root(file.read_bytes())
-        repository.mkdir(parents=True, exist_ok=True)
-        write_durably(auth, word)
+        root = file.read_bytes()
+        _check_first_root(root, str(file), authority.about.study)
+        if first.read_bytes() != root:
+            raise StudyError(
+                f"'{file}' is not the first root of the repository '{repository}'.",
+                f"Name its own, '{first}', or its folder with --repository.",
+            )
+        write_durably(auth, authority.authorise_root(root))
     except OSError as fault:
         raise StudyError(
             f"'{fault.filename}' can't be used: {fault.strerror}.",
@@ -209,8 +218,30 @@ def _trust_root(file: Path, repository: Path, authority: Authority) -> int:
     return 0
 
 
+def _check_first_root(raw: bytes, named: str, study: str) -> None:
+    """Devices pin what the study vouches for once, so a slip here could not be mended on them."""
+    remedy = "Name the repository's metadata/1.root.json."
+    try:
+        root = parse_document(RoleName.ROOT, raw)
+    except PublishingError as fault:
+        raise StudyError(f"'{named}' is not a repository's root.", remedy) from fault
+    if root.version != 1 or not root.is_signed(root.holders(RoleName.ROOT)):
+        raise StudyError(f"'{named}' is not a first root that its keyholders signed.", remedy)
+    if root.binding.study != study:
+        raise StudyError(
+            f"'{named}' is a root of the study '{root.binding.study}', not of '{study}'.",
+            "Name this study's repository with --repository, and its metadata/1.root.json.",
+        )
+
+
 def _sign_policy(file: Path, authority: Authority, *, adopt: bool) -> int:
-    signature = file.with_name(SIGNATURE_FILE)
+    folder = file.absolute().parent
+    of_bundle = (folder / MANIFEST_NAME).exists()
+    signature = (  # a bundle's folder holds what its manifest lists and nothing else
+        folder.with_name(f"{folder.name}.{SIGNATURE_FILE}")
+        if of_bundle
+        else file.with_name(SIGNATURE_FILE)
+    )
     try:
         policy = file.read_bytes()
         write_durably(signature, authority.sign_policy(policy))
@@ -219,6 +250,8 @@ def _sign_policy(file: Path, authority: Authority, *, adopt: bool) -> int:
             f"'{fault.filename}' can't be used: {fault.strerror}.", "Name a policy.json."
         ) from fault
     print(f"Signed for the study '{authority.about.study}': '{signature}'.")
+    if of_bundle:
+        print(f"Next: sottovoce publish bundle {folder.name} --policy-signature {signature.name}")
     if adopt:
         authority.adopt_policy(policy)
         print("Start the coordinator again: from then on its rounds ask for this policy, and only "

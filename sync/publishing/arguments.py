@@ -94,9 +94,14 @@ def _add_root(
         help="one more person; repeatable",
     )  # fmt: skip
     rotate.add_argument(
-        "--remove", type=_holder, action="append", default=[], metavar="NAME", help="repeatable"
+        "--remove",
+        type=_holder,
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="somebody who signs no longer; repeatable",
     )
-    rotate.add_argument("--threshold", type=_count, help="how many sign from now on")
+    rotate.add_argument("--threshold", type=_count, help="how many sign from now on (as before)")
     _add_sign(parts, signing)
     parts.add_parser("show", parents=[where], help="who signs what, and until when")
 

@@ -17,6 +17,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from edge_models.bundle import load_bundle, shipped_folder
+from edge_models.errors import BundleError, ContractError
 from sync.agreement import SIGNATURE_FILE
 from sync.envelope import faults
 from sync.errors import PublishingError
@@ -73,7 +74,13 @@ def bundle_addition(
         PublishingError: it is published already, or can't be.
     """
     bundle = load_bundle(folder)
-    bundle.check()
+    try:
+        bundle.check()
+    except ContractError as fault:
+        raise BundleError(
+            f"The bundle in '{folder}' can't be run: {fault.cause}",
+            "One of its graphs is not the one that it should be. Make it anew.",
+        ) from fault
     packed = archive.pack(folder)
     older = newest_first(listed, Kind.BUNDLE, bundle.name)
     digest = hashlib.sha256(packed).hexdigest()

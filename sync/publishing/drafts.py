@@ -82,6 +82,13 @@ def new_keyholders(
                 f"Nobody called '{name}' holds a key here.",
                 "See who does: sottovoce publish root show",
             )
+    held = {key.key_id for group in before.values() for key in group.keys}
+    for key in (*replace.values(), *add):
+        if key.key_id in held:
+            raise PublishingError(
+                f"{_named(key)} is one of the keys in use, not a new one.",
+                f"Make a new key: sottovoce publish key new {key.holder}-2",
+            )
     taken = (known - set(replace) - set(remove)) & {key.holder for key in (*replace.values(), *add)}
     if taken:
         raise PublishingError(
@@ -101,8 +108,8 @@ def new_keyholders(
         Part(state.releases.renewed(now), (after[RoleName.RELEASES],)),
     )
     details = {f"instead of {name}": _named(key) for name, key in replace.items()}
-    details |= {f"new: {key.holder}": _named(key) for key in add}
-    details |= {f"gone: {name}": "removed" for name in remove}
+    details |= {f"new {key.holder}": _named(key) for key in add}
+    details |= {f"gone {name}": "removed" for name in remove}
     return Staged(state.study, "root-rotate" if details else "root-renew", details, parts)
 
 
@@ -151,7 +158,8 @@ def _keyholders(keys: Sequence[PublicKey], threshold: int) -> Keyholders:
         return Keyholders(tuple(keys), threshold)
     except ContractError as fault:
         raise PublishingError(
-            f"{threshold} signatures can't come from these {len(keys)} keys.",
+            f"{threshold} signatures of {threshold} people can't come from what is named: "
+            f"{', '.join(map(_named, keys)) or 'nobody'}.",
             "Name as many different keys as have to sign, or more: three, of which two sign.",
         ) from fault
 

@@ -10,7 +10,7 @@ In the life of a federated round: head for everybody → **heads role** → a de
 from collections.abc import Sequence
 
 from sync.envelope import decoded
-from sync.errors import PublishingError
+from sync.errors import ProtocolError, PublishingError
 from sync.federated.lesson import Signed
 from sync.publishing.bundles import Addition, Content, checked_offer, newest_first
 from sync.publishing.roles import Listed
@@ -21,15 +21,21 @@ def head_addition(listed: Sequence[Listed], content: bytes, study: str) -> Addit
     """What to list so that devices can have this head (bytes of `lesson.sign_head`).
 
     Raises:
-        ProtocolError: the bytes hold no head.
-        PublishingError: it is of another study, too long, or not newer than what is published.
+        PublishingError: it is no head or of another study, too long, or not newer than what is
+            published.
     """
     if len(content) > MOST_HEAD_BYTES:
         raise PublishingError(
             f"A head is at most {MOST_HEAD_BYTES} bytes long; this is something else.",
             "Name the file of a head that the coordinator signed.",
         )
-    head = decoded(content, Signed).head
+    try:
+        head = decoded(content, Signed).head
+    except ProtocolError as fault:
+        raise PublishingError(
+            "This is not a head that a coordinator signed.",
+            "Name the file of one.",
+        ) from fault
     if head is None or head.study != study:
         raise PublishingError(
             f"This is not a head of the study '{study}'.",

@@ -50,8 +50,8 @@ class OnlineSigner:
         """Publish a head for everybody: the bytes of `sync.federated.lesson.sign_head`.
 
         Raises:
-            ProtocolError: the bytes hold no head.
-            PublishingError: it is of another study, or not newer; or as `refresh_if_due`.
+            PublishingError: the bytes hold no head, one of another study, or none that is newer;
+                or as `refresh_if_due`.
         """
         state = self.repository.state()
         addition = head_addition(state.heads.listed, content, state.study)

@@ -204,7 +204,8 @@ def _signed(
         names = ", ".join(key.holder for key in groups[0].keys)
         raise PublishingError(
             f"'{document.role}' has to be signed with the online key of: {names}.",
-            "Do this on the coordinator's machine, with --key for that key, too.",
+            "Name that key with --key, too. A coordinator needs it as online.key.pem in its state "
+            "folder, and a new start.",
         )
     return made
 

@@ -52,8 +52,8 @@ __all__ = ["add_arguments", "run"]
 _NEXT: Final = {
     "bundle": "Devices take it once a rollout lets them: sottovoce rollout start",
     "release": "Devices take it once a rollout lets them: sottovoce rollout start",
-    "root-init": "Next: the study vouches for the first root: sottovoce study trust-root, with "
-    "1.root.json",
+    "root-init": "Next: the study vouches for the first root: sottovoce study trust-root "
+    "{folder}/metadata/1.root.json --repository {folder}",
     "root-rotate": "Devices follow by themselves when they next look.",
     "root-renew": "Devices follow by themselves when they next look.",
 }
@@ -65,7 +65,6 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         PublishingError: it can't be done; nothing was published.
         BundleError: a bundle is damaged or gives wrong answers on this machine.
-        ProtocolError: a file is not the head that it should be.
     """
     now = datetime.now(UTC)
     actions = {
@@ -96,8 +95,13 @@ def _key_new(arguments: argparse.Namespace, now: datetime) -> None:
     key = new_key(arguments.folder, arguments.holder, passphrase)
     private = arguments.folder / f"{arguments.holder}{PRIVATE_ENDING}"
     public = arguments.folder / f"{arguments.holder}{PUBLIC_ENDING}"
-    print(f"Made the key {key.key_id[:8]} of {arguments.holder}. '{private}' stays with you, and a "
-          f"copy in another place; give '{public}' to whoever prepares the ceremony.")  # fmt: skip
+    kept = (
+        "belongs into the coordinator's state folder and nowhere else"
+        if arguments.no_passphrase
+        else "stays with you, and a copy in another place"
+    )
+    print(f"Made the key {key.key_id[:8]} of {arguments.holder}. '{private}' {kept}; "
+          f"give '{public}' to whoever prepares the ceremony.")  # fmt: skip
 
 
 def _key_list(arguments: argparse.Namespace, now: datetime) -> None:
@@ -207,7 +211,7 @@ def _log(arguments: argparse.Namespace, now: datetime) -> None:
     acts = verified_log(repository)
     keys = repository.every_key()
     for act in acts:
-        said = ", ".join(f"{name} {value}" for name, value in sorted(act.details.items()))
+        said = ", ".join(f"{name} {value}" for name, value in sorted(act.details.items()) if value)
         print(
             f"{act.number:5}  {when(act):%Y-%m-%d %H:%M}  {keys[act.who].holder}: {act.act} {said}"
         )
@@ -259,23 +263,25 @@ def _go_on(
             repository, staged.documents, keys, act=staged.act, details=details, now=now
         )
         path.unlink(missing_ok=True)
-        _say_published(staged, order)
+        _say_published(staged, order, repository)
         return
     staged.keep(path)
     signed = ", ".join(staged.signers) or "nobody"
     print(f"'{path}' waits; it is signed by {signed}.")
     if staged.complete:
         print("It has all signatures of people. On the coordinator's machine, with its online key: "
-              f"sottovoce publish sign {path.name} --key online{PRIVATE_ENDING}")  # fmt: skip
+              f"sottovoce publish sign {path.name} --repository FOLDER "
+              f"--key online{PRIVATE_ENDING}")  # fmt: skip
     else:
         print(f"Still needed is one of: {', '.join(staged.could_sign)}. Hand the file on; there: "
               f"sottovoce publish sign {path.name} --key NAME{PRIVATE_ENDING}")  # fmt: skip
 
 
-def _say_published(staged: Staged, order: Order) -> None:
+def _say_published(staged: Staged, order: Order, repository: Repository) -> None:
     names = ", ".join(f"{each.role} {each.version}" for each in order.documents)
     about = " ".join(staged.details[k] for k in ("name", "serial", "says") if k in staged.details)
-    print(f"Published: {staged.act} {about}".rstrip() + f" ({names}). {_NEXT[staged.act]}")
+    after = _NEXT[staged.act].format(folder=repository.folder)
+    print(f"Published: {staged.act} {about}".rstrip() + f" ({names}). {after}")
     if order.gap:
         print("For a moment between two files devices could trust neither; they kept what they "
               "run and look again.")  # fmt: skip

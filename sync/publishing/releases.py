@@ -84,6 +84,7 @@ def platforms_of(wheelhouse: Path, python: str = "cp311") -> list[str]:
     Raises:
         PublishingError: it can't be read, or no wheel is for a certain machine.
     """
+    _is_folder(wheelhouse)
     machines = set()
     for path in sorted(wheelhouse.glob("*.whl")):
         found = _WHEEL.fullmatch(path.name)
@@ -98,9 +99,16 @@ def platforms_of(wheelhouse: Path, python: str = "cp311") -> list[str]:
     return [f"{python}-linux-{machine}" for machine in sorted(machines)]
 
 
-def _wheels(wheelhouse: Path) -> Iterable[tuple[Wheel, bytes]]:
+def _is_folder(wheelhouse: Path) -> None:
     if not wheelhouse.is_dir():
-        raise PublishingError(f"'{wheelhouse}' is not a folder of wheels.", "Name one.")
+        raise PublishingError(
+            f"'{wheelhouse}' is not a folder of wheels.",
+            "Make one: pip wheel --wheel-dir WHEELHOUSE .",
+        )
+
+
+def _wheels(wheelhouse: Path) -> Iterable[tuple[Wheel, bytes]]:
+    _is_folder(wheelhouse)
     for path in sorted(wheelhouse.iterdir()):
         if path.is_symlink() or not _WHEEL.fullmatch(path.name):
             raise PublishingError(f"'{path}' is not a wheel.", "A wheelhouse holds wheels only.")

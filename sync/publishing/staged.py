@@ -130,7 +130,9 @@ class Staged:
 
     def in_words(self) -> list[str]:
         """What a signature would say: a line for each fact that somebody can check."""
-        lines = [f"Study {self.study}, act: {self.act} {_said(self.details)}"]
+        details = {name: value for name, value in self.details.items() if name != "study"}
+        said = f" ({_said(details)})" if details else ""
+        lines = [f"Study {self.study}: {self.act}{said}"]
         for part in self.parts:
             document = part.document
             lines.append(f"{document.role}, version {document.version}, until "
@@ -232,4 +234,4 @@ def _who(document: Document, role: RoleName) -> str:
 
 
 def _said(details: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in sorted(details.items()))
+    return ", ".join(f"{name}: {value}" for name, value in sorted(details.items()))

@@ -39,6 +39,8 @@ const number = new Intl.NumberFormat("en");
 const whole = (value) => number.format(Math.round(value)).replace("-", "−");
 const decimals = (value, places = 2) => value.toFixed(places);
 const plural = (count, one, many) => `${whole(count)} ${count === 1 ? one : many}`;
+const hoursHave = (hours) => hours < 1
+  ? plural(Math.round(60 * hours), "minute has", "minutes have") : plural(hours, "hour has", "hours have");
 const moment = (text) => new Date(text).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
 const spoken = (name) => name.replaceAll("_", " ");
 
@@ -303,7 +305,7 @@ function rollout(each) {
   const open = each.rings.filter((one) => one.open).length;
   const goesOn = each.state === "started";
   const why = each.why || (goesOn ? `The next ring opens once ${whole(100 * each.enough)} % of the open ones keep it, `
-    + `and not before ${plural(each.soak_h, "hour has", "hours have")} passed. More than ${100 * each.tolerated} % `
+    + `and not before ${hoursHave(each.soak_h)} passed. More than ${100 * each.tolerated} % `
     + "failing, beyond chance, halts it." : "");
   return make("div", `card rollout ${each.state}`,
     make("span", "badge", STATES[each.state] ?? each.state), make("h3", "", capital(title(each))),
