@@ -42,6 +42,7 @@ ONE_PLACE = {
     # database: one on the device, four books at the coordinator and what they share
     "sqlite3": {
         "agent.rows",
+        "sync.coordinator.books",
         "sync.coordinator.members",
         "sync.coordinator.rollout_book",
         "sync.coordinator.round_book",

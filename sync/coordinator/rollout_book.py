@@ -7,7 +7,6 @@ device can't fill the disk; a rollout is replaced as a whole, so that a restart 
 In the life of a bundle: between `rollout_desk`, which decides, and the disk.
 """
 
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from sync.coordinator.books import BookForm
 from sync.coordinator.rollouts import Rollout, Rules, Said
 from sync.coordinator.transactions import transaction
 from sync.envelope import decoded, encoded
@@ -56,6 +56,9 @@ PRAGMA user_version = {_SCHEMA_VERSION};
 
 class RolloutBookError(SyncError):
     """The world: rollouts can't be kept."""
+
+
+_FORM: Final = BookForm("rollouts", RolloutBookError, _APPLICATION_ID, _SCHEMA_VERSION, _SCHEMA)
 
 
 class Deed(StrEnum):
@@ -240,7 +243,7 @@ class RolloutBook:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Cursor]:
-        with self._lock, _explained(self._path), transaction(self._connection) as rows:
+        with self._lock, _FORM.explained(self._path), transaction(self._connection) as rows:
             yield rows
 
 
@@ -253,51 +256,5 @@ def open_rollout_book(path: Path, *, durable: bool = True) -> Iterator[RolloutBo
     Raises:
         RolloutBookError: the file is damaged, not ours, or its folder can't be written.
     """
-    with _explained(path):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    try:
-        with _explained(path):
-            _prepare(connection, path, durable)
+    with _FORM.opened(path, durable=durable) as connection:
         yield RolloutBook(connection, path)
-    finally:
-        connection.close()
-
-
-def _prepare(connection: sqlite3.Connection, path: Path, durable: bool) -> None:
-    connection.execute("PRAGMA busy_timeout = 10000")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
-    connection.execute("BEGIN IMMEDIATE")
-    (ours,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if not tables:
-        for statement in _SCHEMA.strip().split(";\n"):
-            connection.execute(statement)
-    elif (ours, version) != (_APPLICATION_ID, _SCHEMA_VERSION):
-        connection.execute("ROLLBACK")
-        raise RolloutBookError(
-            f"'{path}' does not hold the rollouts of this version.",
-            "Name another folder with --state, or use the version that made it.",
-        )
-    connection.execute("COMMIT")
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the file system say into a cause and a remedy."""
-    try:
-        yield
-    except OSError as fault:
-        raise RolloutBookError(
-            f"The rollouts in '{path}' can't be opened ({fault.strerror}).",
-            "Name a folder that you may write to with --state.",
-        ) from fault
-    except sqlite3.Error as fault:
-        raise RolloutBookError(
-            f"The rollouts in '{path}' can't be kept or read ({fault}).",
-            "Free some space, or put the file back from a backup; devices say again what was not "
-            "acknowledged.",
-        ) from fault

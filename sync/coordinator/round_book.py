@@ -7,7 +7,6 @@ nothing had happened; a round ends once, and its secrets are forgotten when it h
 In the life of a round: between `rounds`, which decides, and the disk.
 """
 
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from sync.coordinator.books import BookForm
 from sync.coordinator.transactions import transaction
 from sync.errors import SyncError
 
@@ -47,6 +47,11 @@ PRAGMA user_version = {_SCHEMA_VERSION};
 
 class RoundBookError(SyncError):
     """The world: rounds can't be kept."""
+
+
+_FORM: Final = BookForm(
+    "rounds", RoundBookError, _APPLICATION_ID, _SCHEMA_VERSION, _SCHEMA, {1: _COURSES}
+)
 
 
 class State(StrEnum):
@@ -245,7 +250,7 @@ class RoundBook:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Cursor]:
-        with self._lock, _explained(self._path), transaction(self._connection) as rows:
+        with self._lock, _FORM.explained(self._path), transaction(self._connection) as rows:
             yield rows
 
 
@@ -256,55 +261,5 @@ def open_round_book(path: Path) -> Iterator[RoundBook]:
     Raises:
         RoundBookError: the file is damaged, not ours, or its folder can't be written.
     """
-    with _explained(path):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    try:
-        with _explained(path):
-            _prepare(connection, path)
+    with _FORM.opened(path) as connection:
         yield RoundBook(connection, path)
-    finally:
-        connection.close()
-
-
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute("PRAGMA busy_timeout = 10000")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA secure_delete = ON")
-    connection.execute("BEGIN IMMEDIATE")
-    (ours,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if not tables:
-        for statement in _SCHEMA.strip().split(";\n"):
-            connection.execute(statement)
-    elif (ours, version) == (_APPLICATION_ID, 1):  # before there were courses
-        connection.execute(_COURSES)
-        connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-    elif (ours, version) != (_APPLICATION_ID, _SCHEMA_VERSION):
-        connection.execute("ROLLBACK")
-        raise RoundBookError(
-            f"'{path}' does not hold the rounds of this version.",
-            "Name another folder with --state, or use the version that made it.",
-        )
-    connection.execute("COMMIT")
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the file system say into a cause and a remedy."""
-    try:
-        yield
-    except OSError as fault:
-        raise RoundBookError(
-            f"The rounds in '{path}' can't be opened ({fault.strerror}).",
-            "Name a folder that you may write to with --state.",
-        ) from fault
-    except sqlite3.Error as fault:
-        raise RoundBookError(
-            f"The rounds in '{path}' can't be kept or read ({fault}).",
-            "Free some space, or put the file back from a backup; devices say again what was not "
-            "acknowledged.",
-        ) from fault
