@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from agent.updates.locks import alone
+from agent.errors import SlotError
+from agent.updates.shown import Updates
 from tests.asking import CONSENT, Shown, asks, page_of
 from tests.test_updater import Study, updating_study
 from tests.updating import home_in
@@ -57,6 +58,19 @@ def tab_of(address: str, width: int = 390) -> Iterator[Any]:
             browser.close()
 
 
+@contextmanager
+def refusing(updates: Updates) -> Iterator[None]:
+    """Another process fills the slot right now."""
+    answers = updates.answer
+
+    def refused(_: object) -> None:
+        raise SlotError("Another process is at it.", "Wait a moment, and try again.")
+
+    updates.answer = refused  # type: ignore[method-assign]
+    yield
+    updates.answer = answers  # type: ignore[method-assign]
+
+
 def test_in_a_browser_the_text_is_read_whole_and_answered_by_keyboard(study: Study) -> None:
     asks(study)
     with page_of(study.home) as shown, tab_of(shown.page.address) as tab:
@@ -80,7 +94,7 @@ def test_in_a_browser_the_text_is_read_whole_and_answered_by_keyboard(study: Stu
         assert take.evaluate(LOOKS) == leave.evaluate(LOOKS)
         assert tab.evaluate("document.documentElement.scrollWidth") <= 390
         take.focus()
-        with alone(study.home.settings.state_folder / "updates"):
+        with refusing(shown.updates):
             tab.keyboard.press("Enter")
             tab.wait_for_selector("#answered .loud")
         assert "try again" in tab.locator("#answered").inner_text()
