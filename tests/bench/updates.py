@@ -115,11 +115,18 @@ def _patches() -> list[Figure]:
     return figures
 
 
+def _own(place: str, study: int) -> Path:
+    """A folder of its own for each study: another's rollouts are refused."""
+    folder = Path(place) / str(study)
+    folder.mkdir()
+    return folder
+
+
 def _rollouts() -> list[Figure]:
     """500 simulated devices with the real decisions of device and coordinator."""
     with tempfile.TemporaryDirectory() as place:
-        bad = [simulated(Path(place), seed, 0.1) for seed in range(_STUDIES)]
-        good = [simulated(Path(place), 1000 + seed, 0.005) for seed in range(_STUDIES)]
+        bad = [simulated(_own(place, seed), seed, 0.1) for seed in range(_STUDIES)]
+        good = [simulated(_own(place, 1000 + seed), seed, 0.005) for seed in range(_STUDIES)]
     halted = sum(each.last.halted and each.last.directive.open == 1 for each in bad)
     left = sum(d.installed.runs == SERIAL for each in bad for d in each.devices if d.fails)
     arrived = sum(each.last.directive.state is State.FINISHED for each in good)
