@@ -459,6 +459,18 @@ def test_moments_never_fall_whatever_the_clock_does(study: Study) -> None:
     assert study.said[-1].moment == before
 
 
+def test_the_study_hears_at_once_that_a_bundle_has_proven_itself(study: Study) -> None:
+    study.publish()
+    updater = study.updater()
+    updater.look()
+    updater._due.clear()
+    updater.hear(described=True)
+    assert not updater._due.is_set()
+    study.home.slots.commit()
+    updater.hear(described=True)
+    assert updater._due.is_set()
+
+
 def test_two_processes_never_look_at_once(study: Study) -> None:
     with alone(study.home.settings.state_folder / "updates"), pytest.raises(SlotError):
         study.updater().look()

@@ -85,6 +85,7 @@ class Updater:
         self._due, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="updater", daemon=True)
         self._head_taken = ""
+        self._watches = home.slots.on_probation
         self.trouble: Explained | None = None
 
     def __enter__(self) -> Self:
@@ -102,7 +103,10 @@ class Updater:
         return self._releases is not None and self._releases.start_again
 
     def hear(self, *, described: bool) -> None:
-        """A window was screened: it speaks for the release that runs."""
+        """A window was screened: it speaks for the release that runs; the bundle may be proven."""
+        if self._watches and not self._home.slots.on_probation:
+            self._watches = False
+            self._due.set()  # there is something to tell
         if self._releases is not None:
             self._releases.hear(described=described)
 
@@ -133,6 +137,7 @@ class Updater:
                 except (UpdateRejected, SlotError) as why:
                     fault = fault or why  # one kind's trouble is not the other's
             self._take_head(trust)
+            self._watches = self._home.slots.on_probation
             if fault is not None:
                 raise fault
 
