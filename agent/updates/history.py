@@ -9,10 +9,8 @@ written now (a full disk) is written with the next line: going back never waits 
 In the life of a bundle: every step ends in a line here.
 """
 
-import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -23,7 +21,7 @@ from agent.keys import UPDATES_FOLDER
 from agent.updates.slots import Label
 from sync.envelope import Message, decoded, encoded
 from sync.errors import ProtocolError
-from sync.updates.durable import write_durably
+from sync.updates.durable import locked_file, write_durably
 from sync.updates.offers import Kind, Sha256, Short
 from sync.updates.rejected import Reason, UpdateRejected
 
@@ -106,7 +104,7 @@ class History:
         self._waiting = [*self._waiting, line][-_MOST_WAITING:]
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._alone():
+            with locked_file(self._path.with_suffix(".lock")):  # `sottovoce ota` writes, too
                 content = b"".join(
                     encoded(one.model_copy(update={"number": number})) + _LINE_END
                     for number, one in enumerate(self._waiting, self._last() + 1)
@@ -177,18 +175,6 @@ class History:
                 del for_good[0]
             write_durably(self._former, b"".join(for_good) + self._path.read_bytes())
             self._path.unlink()  # after a cut between both, lines are there twice
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """The agent and `sottovoce ota` may both write."""
-        handle = os.open(
-            self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
 
 
 def _read(path: Path) -> Iterator[Line]:

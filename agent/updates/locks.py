@@ -5,8 +5,6 @@ Rules it upholds: a lock is held by an open file and ends with its process, howe
 In the life of a bundle: around each look, and around each agent that runs.
 """
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Final
 from agent.errors import SlotError
 from agent.home import Home
 from agent.keys import UPDATES_FOLDER
+from sync.updates.durable import locked_file
 
 RUNNING: Final = "running"
 
@@ -45,20 +44,16 @@ def held(file: Path, busy: SlotError) -> Iterator[None]:
     """
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = locked_file(file, wait=False)
+    except BlockingIOError:
+        raise busy from None
     except OSError as fault:
         raise SlotError(
             f"The folder of updates '{file.parent}' can't be used: {fault.strerror}.",
             "Check who owns it and whether its disk is full.",
         ) from fault
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise busy from None
+    with lock:
         yield
-    finally:
-        os.close(handle)
 
 
 @contextmanager

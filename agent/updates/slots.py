@@ -23,8 +23,6 @@ Source: rename(2) ("atomically replaced"), fsync(2) (a file's name needs its fol
 """
 
 import contextlib
-import errno
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -38,9 +36,9 @@ from pydantic import Field
 from agent.errors import SlotError
 from sync.envelope import Message, decoded, encoded
 from sync.errors import ProtocolError
-from sync.updates.durable import DRAFT, settle, sync, write_durably
+from sync.updates.durable import DRAFT, locked_file, settle, sync, write_durably
 from sync.updates.offers import Kind, Offer, Serial, Sha256, Short
-from sync.updates.rejected import Reason, UpdateRejected
+from sync.updates.rejected import DISK_FULL, Reason, UpdateRejected
 
 Letter = Literal["a", "b"]
 LETTERS: Final[tuple[Letter, Letter]] = ("a", "b")
@@ -48,7 +46,6 @@ CURRENT: Final = "current"
 _BACK: Final = "back"
 _MARKS: Final = ("label", "failed", "committed", "why", "probation")
 _MOST_LABEL_BYTES: Final = 4096
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Label(Message):
@@ -311,17 +308,14 @@ class Slots:
     def _locked(self, name: str = "lock", *, wait: bool = True) -> Iterator[None]:
         with _explained(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                lock = locked_file(self.folder / name, wait=wait)
             except BlockingIOError:
                 raise SlotError(
                     "Another process is fetching an update right now.", "Wait until it is done."
                 ) from None
+        with lock:
             yield
-        finally:
-            os.close(handle)
 
     # What follows reads.
 
@@ -350,7 +344,7 @@ def _explained(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as fault:
-        if fault.errno in _FULL:
+        if fault.errno in DISK_FULL:
             raise UpdateRejected(
                 Reason.NO_ROOM,
                 f"There is no room on the disk of '{folder}' for an update.",

@@ -14,9 +14,7 @@ In the life of a bundle: where everything that was signed lies.
 Source: TUF specification 1.0.34, 6.2 (consistent snapshots).
 """
 
-import fcntl
 import hashlib
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +28,7 @@ from sync.publishing.files import explained, put, read
 from sync.publishing.keys import PublicKey
 from sync.publishing.metadata import Document, parse_document
 from sync.publishing.roles import DELEGATED, Listed, RoleName
+from sync.updates.durable import locked_file
 
 MOST_METADATA_BYTES: Final = 8 * 1024 * 1024
 _ROOT_NAME: Final = re.compile(r"([1-9][0-9]{0,8})\.root\.json")
@@ -184,12 +183,9 @@ class Repository:
         """
         with explained(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            lock = locked_file(self.folder / ".lock")
+        with lock:
             yield
-        finally:
-            os.close(handle)
 
     def _roots(self) -> list[int]:
         return self._numbers(_ROOT_NAME)

@@ -2,18 +2,19 @@
 
 Rules it upholds: the new bytes are on the disk before they get the name, and the name is on the
 disk before the caller goes on; a draft has one fixed name, so that none are left over after many
-cuts of the power, and is never followed as a link.
+cuts of the power, and is never followed as a link; a lock ends with its process, however it ends.
 
 In the life of a bundle: metadata, the floor of time, downloads, slots and history are kept so.
 
-Source: rename(2) ("atomically replaced"), fsync(2) (a name needs its folder's), syncfs(2).
+Source: rename(2) ("atomically replaced"), fsync(2) (a name needs its folder's), syncfs(2), flock(2).
 """
 
 import contextlib
 import ctypes
+import fcntl
 import os
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 DRAFT: Final = ".draft"
 """How the name of a file or link begins before it is put in place by one rename."""
@@ -39,6 +40,23 @@ def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
         with contextlib.suppress(OSError):
             draft.unlink()
         raise
+
+
+def locked_file(path: Path, *, wait: bool = True) -> BinaryIO:
+    """An open file (mode 0600) that no other holder of this lock has; closing it lets it go.
+
+    Raises:
+        BlockingIOError: another one has it, and it is not waited for.
+        OSError: it can't be opened.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = os.fdopen(handle, "r+b", buffering=0)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def settle(folder: Path) -> None:

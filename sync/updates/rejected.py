@@ -51,7 +51,8 @@ class UpdateRejected(SyncError):
         self.reason = reason
 
 
-_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What the file system says where there is no room: on it, in a quota, for a file."""
 
 
 @contextmanager
@@ -64,7 +65,7 @@ def kept_on_disk(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as fault:
-        if fault.errno in _FULL:
+        if fault.errno in DISK_FULL:
             raise UpdateRejected(
                 Reason.NO_ROOM,
                 f"The disk is full: {what} has no room.",
