@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from sync.publishing import drafts
 from sync.publishing.bundles import Addition, bundle_addition
 from sync.publishing.keys import SigningKey, new_key
-from sync.publishing.metadata import first_documents
 from sync.publishing.online import OnlineSigner
 from sync.publishing.publication import publish
 from sync.publishing.repository import Repository
-from sync.publishing.roles import OFFLINE, Keyholders, RoleName
+from sync.publishing.roles import RoleName
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +27,13 @@ class Press:
         keys = folder.with_name(f"{folder.name}-keys")
         people = tuple(new_key(keys, who, None) for who in ("ada", "emmy", "grace"))
         machine = new_key(keys, "coordinator", None)
-        several = Keyholders(tuple(key.public for key in people), 2)
-        holders = {
-            role: several if role in OFFLINE else Keyholders((machine.public,), 1)
-            for role in RoleName
-        }
+        staged = drafts.new_repository(
+            study, [person.public for person in people], 2, machine.public, None, now
+        )
         press = cls(Repository(folder), people, machine)
-        documents = first_documents(study, holders, now)
         publish(
             press.repository,
-            [
-                document.signed_by(people[:2] if role in OFFLINE else (machine,))
-                for role, document in documents.items()
-            ],
+            staged.signed_by(people[:2]).documents,
             press.keys,
             act="root",
             details={"study": study},

@@ -185,22 +185,22 @@ def test_a_looser_policy_waits_for_the_persons_yes(study: Study) -> None:
     updater.look()  # it is asked once
     assert study.runs() == "1.0.0"
     assert study.steps() == [Step.OFFERED, Step.STAGED, Step.ASKED]
-    question = updater.question()
+    question = updater.bundles.question(study.home)
     assert question is not None and "lets a report tell more" in question.questions[0]
     assert study.tell(updater) == [Phase.FETCHED, Phase.WAITING]
-    updater.answer(yes=True)
-    assert study.runs() == "1.0.1" and updater.question() is None
+    updater.bundles.answer(study.home, yes=True)
+    assert study.runs() == "1.0.1" and updater.bundles.question(study.home) is None
     with pytest.raises(SlotError):
-        updater.answer(yes=True)
+        updater.bundles.answer(study.home, yes=True)
 
 
 def test_after_a_no_it_is_not_asked_again(study: Study) -> None:
     study.publish(text("consent.md", "# Something else\n"), consent_version=2)
     updater = study.updater()
     updater.look()
-    updater.answer(yes=False)
+    updater.bundles.answer(study.home, yes=False)
     updater.look()
-    assert study.runs() == "1.0.0" and updater.question() is None
+    assert study.runs() == "1.0.0" and updater.bundles.question(study.home) is None
     assert study.tell(updater) == [Phase.FETCHED, Phase.WAITING, Phase.DECLINED]
     study.publish(version="1.0.2")
     updater.look()

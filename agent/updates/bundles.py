@@ -94,15 +94,16 @@ class Bundles:
             SlotError: nothing lies ready, or as `take`.
         """
         staged = self._staged(of)
+        steps = {line.step for line in self._lines(staged.label)}
         try:
-            if not self.history.has(Step.ASKED, staged.label.sha256):
+            if Step.ASKED not in steps:
                 self.trial(staged.folder)
             fit = self._fit(home, staged)
         except UpdateRejected as why:
             self.note(staged.label, Step.REJECTED, why)
             raise
-        if fit.needs_yes and not self.history.has(Step.AGREED, staged.label.sha256):
-            if not self.history.has(Step.ASKED, staged.label.sha256):
+        if fit.needs_yes and Step.AGREED not in steps:
+            if Step.ASKED not in steps:
                 self.note(staged.label, Step.ASKED)
             return Taken.WAITS
         self.slots.activate(of=staged.label)

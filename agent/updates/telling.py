@@ -95,15 +95,16 @@ class Teller:
         lines = self._history.lines()
         told = self._read()
         if told.number > max((line.number for line in lines), default=0):  # it was lost, and counts
-            self._keep(told.model_copy(update={"number": 0}))  # from 1 again
+            told = told.model_copy(update={"number": 0})  # from 1 again
+            self._keep(told)
         for line in lines:
-            told = self._read()
             if line.number <= told.number:
                 continue
             moment = max(line.at, told.moment)
             if line.step in PHASES:
                 self._say(self._progress(line, told, moment))
-            self._keep(told.model_copy(update={"number": line.number, "moment": moment}))
+            told = told.model_copy(update={"number": line.number, "moment": moment})
+            self._keep(told)
         self._say_again()
 
     def _say_again(self) -> None:

@@ -20,7 +20,7 @@ from typing import Final, Self
 from agent.adopted import heed
 from agent.errors import SlotError
 from agent.home import Home
-from agent.updates.bundles import PARTS_FOLDER, Bundles, Question
+from agent.updates.bundles import PARTS_FOLDER, Bundles
 from agent.updates.history import History, history_file
 from agent.updates.locks import alone, updates_folder
 from agent.updates.release_desk import ReleaseDesk
@@ -140,20 +140,6 @@ class Updater:
             self._watches = self._home.slots.on_probation
             if fault is not None:
                 raise fault
-
-    def question(self) -> Question | None:
-        """What waits for the person."""
-        return self.bundles.question(self._home)
-
-    def answer(self, *, yes: bool) -> None:
-        """The person's word.
-
-        Raises:
-            SlotError: nothing waits.
-            UpdateRejected: it can't be switched to after all.
-        """
-        self.bundles.answer(self._home, yes=yes)
-        self.look_soon()
 
     def _run(self) -> None:
         again_s = _AGAIN_S
