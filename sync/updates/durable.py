@@ -6,7 +6,7 @@ cuts of the power, and is never followed as a link; a lock ends with its process
 
 In the life of a bundle: metadata, the floor of time, downloads, slots and history are kept so.
 
-Source: rename(2) ("atomically replaced"), fsync(2) (a name needs its folder's), syncfs(2), flock(2).
+Source: rename(2) ("atomically replaced"), fsync(2) (a name needs its folder's), syncfs, flock.
 """
 
 import contextlib
