@@ -83,11 +83,26 @@ def test_pairs_of_attributes_are_looked_at() -> None:
 
 def test_groups_are_dealt_out_anew_within_a_stratum_only() -> None:
     rng = np.random.default_rng(5)
+    one = decisions(rng, people=48, worse=2.5)
+    sets = halves(one)  # the second set is heard worse, and holds most of the "old"
+    number = np.asarray([int(name[1:]) for name in one.people])
+    words = np.where((number % 4 == 0) == (number < 24), "old", "young")
+    alone, within = (
+        fairness(one, {"age": words}, np.random.default_rng(6), strata=strata, resamples=99)[0]
+        for strata in (None, sets)
+    )
+    assert gap(alone, "sensitivity").p < 0.05  # the set's, taken for the group's
+    assert gap(within, "sensitivity").p > 0.05
+    assert not within.confounded
+
+
+def test_a_group_that_is_a_set_is_called_confounded() -> None:
+    rng = np.random.default_rng(7)
     one = decisions(rng, worse=2.0)
-    words = halves(one)  # the groups are the strata: there is nothing to deal out
-    (sex,) = fairness(one, {"sex": words}, rng, strata=words, resamples=20)
-    assert gap(sex, "sensitivity").p == 1
-    assert gap(sex, "sensitivity").by_chance == pytest.approx(gap(sex, "sensitivity").largest.value)
+    words = halves(one)
+    (language,) = fairness(one, {"language": words}, rng, strata=words, resamples=99)
+    assert language.confounded
+    assert gap(language, "sensitivity").p < 0.05
 
 
 def test_a_person_in_two_groups_is_our_bug() -> None:

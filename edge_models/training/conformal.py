@@ -65,18 +65,19 @@ def people_needed(error_rate: float) -> int:
 def limits(log_odds: Reals, truth: Truth, people: Words, error_rate: float = ERROR_RATE) -> Limits:
     """The limits that keep the error rate for each class; all arrays (S,), a row a session.
 
+    `log_odds` are calibrated under equal priors: nothing is answered against what they say, so
+    0 always lies within the limits, which can only make errors rarer. Where the classes lie far
+    apart both limits are 0, and nothing is unclear.
+
     Raises:
         TooFewPeople: a class was heard of fewer people than `people_needed`.
         ContractError: the rate is not between 0 and 0.5.
     """
     yes_from = -_reached(-log_odds[truth], people[truth], error_rate, "are so")
     no_to = _reached(log_odds[~truth], people[~truth], error_rate, "are not")
-    # Where the classes lie so far apart that nothing need be unclear, one limit between them.
-    middle = float(np.clip(0.0, min(no_to, yes_from), max(no_to, yes_from)))
-    apart = yes_from > no_to
     return Limits(
-        no_below=middle if apart else yes_from,
-        yes_above=middle if apart else no_to,
+        no_below=min(yes_from, 0.0),
+        yes_above=max(no_to, 0.0),
         error_rate=error_rate,
         people_no=len(np.unique(people[~truth])),
         people_yes=len(np.unique(people[truth])),

@@ -102,11 +102,16 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """Groups by one attribute, or by two (`sex × language`); no gaps where one group is left."""
+    """Groups by one attribute, or by two (`sex × language`); no gaps where one group is left.
+
+    `confounded`: each stratum holds one group, so a gap between groups can't be told from one
+    between strata; chance is then what dealing out over everybody gives.
+    """
 
     name: str
     groups: tuple[Group, ...]
     gaps: tuple[Gap, ...]
+    confounded: bool
 
 
 def fairness(
@@ -165,11 +170,17 @@ def _attribute(
         groups.append(Group(str(group), len(np.unique(own.people)), yes, no, figures))
     names = [one.name for one in groups if one.figures is not None]
     gaps: tuple[Gap, ...] = ()
+    rows = np.isin(words, names)
+    kept = None if strata is None else strata[rows]
+    confounded = kept is not None and _confounded(words[rows], kept)
     if len(names) > 1:
-        rows = np.isin(words, names)
-        kept = None if strata is None else strata[rows]
-        gaps = _gaps(decisions.at(rows), words[rows], names, rng, kept, resamples)
-    return Attribute(name, tuple(groups), gaps)
+        within = None if confounded else kept
+        gaps = _gaps(decisions.at(rows), words[rows], names, rng, within, resamples)
+    return Attribute(name, tuple(groups), gaps, confounded)
+
+
+def _confounded(words: Words, strata: Words) -> bool:
+    return all(len(np.unique(words[strata == one])) == 1 for one in np.unique(strata))
 
 
 def _measured(decisions: Decisions) -> Callable[[Places], Reals]:

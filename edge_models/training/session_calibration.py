@@ -145,8 +145,8 @@ def session_rows(
 ) -> tuple[SessionRow, ...]:
     """What a device needs for one task, from calibrated logits of windows (N,) out of fold.
 
-    A size that too few people have enough windows for is left out. The limits follow the order
-    of the sessions' means alone, so they promise the same whatever calibration they are told in.
+    A size that too few people have enough windows for is left out. The pooling is fitted on the
+    same people as the limits, which breaks no promise: a rising map leaves the order as it is.
 
     Raises:
         TooFewPeople: no size is left.

@@ -185,8 +185,8 @@ def _by_others(
         way = chosen(known, truth, class_weights(truth) * len(truth), people, rng)
         log_odds[held] = way.calibrator.of(table.log_odds[held])
         try:
-            found = limits(known, truth, people, error_rate)
-            said[held] = answers_within(found, table.log_odds[held])
+            found = limits(way.calibrator.of(known), truth, people, error_rate)
+            said[held] = answers_within(found, log_odds[held])
         except TooFewPeople:
             promised = False
     return log_odds, said, promised
