@@ -321,6 +321,17 @@ def test_participants_hold_what_a_device_would() -> None:
             assert (VOICES.speaker[answered.places] == one.speaker).all()
 
 
+def test_the_federated_simulations_people_miss_days_at_random_unless_asked() -> None:
+    for worse_less, differ in ((0.0, False), (1.0, True)):
+        told = simulated_cohort(VOICES, 5000, 5, questionnaires=1, worse_less=worse_less)
+        (sums, windows) = zip(
+            *((one.answered[0].phq8, len(one.answered[0].windows)) for one in told), strict=True
+        )
+        low, count = np.asarray(sums) >= 10, np.asarray(windows)
+        error = count.std() / np.sqrt(low.sum())
+        assert (count[~low].mean() - count[low].mean() > 4 * error) == differ
+
+
 def test_windows_are_places_and_a_large_cohort_is_small() -> None:
     cohort = _large()
     held = (cohort.person, cohort.day, cohort.hour, cohort.place, cohort.heard)

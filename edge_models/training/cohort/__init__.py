@@ -13,10 +13,12 @@ are speakers, however many participants: an attack on identity attacks speakers.
 
     answers    what they answer: sums by a survey's law, PHQ-9 items, PHQ-8, GAD-7
     calendar   weeks, days in runs of silence, hours, what is missing
-    voices     described windows of recordings, or made-up ones
+    voices     described windows of recordings
+    made_up    or of nobody, where there are none
     together   windows in which two recordings are heard at once
     room       who is heard in a window
-    draw       the cohort: windows are places in the table of voices
+    people     participants and their windows, which are places in the table of voices
+    draw       the cohort
     summary    what came out, beside what is published
     tables     the cohort as CSV or Parquet, openly marked
     command    `sottovoce cohort`
@@ -40,18 +42,15 @@ from edge_models.training.cohort.calendar import Habits
 from edge_models.training.cohort.draw import (
     LARGEST,
     SMALLEST,
-    Answered,
-    Cohort,
-    Participant,
-    People,
     drawn_cohort,
     simulated_cohort,
 )
+from edge_models.training.cohort.made_up import made_up_voices
+from edge_models.training.cohort.people import Answered, Cohort, Participant, People
 from edge_models.training.cohort.room import ALONE, AT_HOME, Heard, Room
 from edge_models.training.cohort.voices import (
     Origin,
     Voices,
-    made_up_voices,
     voices_of_recordings,
 )
 

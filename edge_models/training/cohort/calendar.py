@@ -42,18 +42,22 @@ Counts = npt.NDArray[np.int64]
 class Habits:
     """What everybody averages to: `windows_a_day` on days with speech; shares of days and answers.
 
-    `silent_days` is the share of days on which nobody was heard, `unanswered` that of
-    questionnaires.
+    `silent_days` is the share of days without a word (now and then another day holds no window,
+    either), `unanswered` that of questionnaires. `worse_less` says how much more is missing of who
+    is worse: 1 as above, 0 nothing more (missing at random).
     """
 
     windows_a_day: float = 3.0
     silent_days: float = 0.25
     unanswered: float = 0.0
+    worse_less: float = 1.0
 
     def __post_init__(self) -> None:
         shares = (self.silent_days, self.unanswered)
         if not 0 < self.windows_a_day <= 1000 or not all(0 <= share < 1 for share in shares):
             raise ContractError("Participants talk on some days and answer some questionnaires.")
+        if not 0 <= self.worse_less <= 4:
+            raise ContractError("Being worse weighs 0 to 4 times as much as usual.")
 
 
 def states_of(people: int, weeks: int, copula: float, rng: np.random.Generator) -> Reals:
@@ -89,7 +93,8 @@ def silent_days(burden: Reals, habits: Habits, rng: np.random.Generator) -> Days
 
     A chain of two states whose share of silent days is that of the week.
     """
-    share = np.repeat(_likely(habits.silent_days, burden), DAYS_A_WEEK, axis=1)
+    likely = _likely(habits.silent_days, burden, habits.worse_less)
+    share = np.repeat(likely, DAYS_A_WEEK, axis=1)
     drawn = rng.random(share.shape)
     silent = np.zeros(share.shape, bool)
     silent[:, 0] = drawn[:, 0] < share[:, 0]
@@ -103,15 +108,17 @@ def windows_of_days(burden: Reals, habits: Habits, rng: np.random.Generator) -> 
     """How many windows each day holds, int64 (people, 7 weeks); none on a silent day."""
     silent = silent_days(burden, habits, rng)
     level, weight = _spreads()
-    heard = 1 - _likely(habits.silent_days, level)
-    usual = (1 - habits.silent_days) / float(weight @ (heard * np.exp(-_LESS * level)))
-    rate = habits.windows_a_day * usual * np.exp(-_LESS * burden)
+    heard = 1 - _likely(habits.silent_days, level, habits.worse_less)
+    less = _LESS * habits.worse_less
+    usual = (1 - habits.silent_days) / float(weight @ (heard * np.exp(-less * level)))
+    rate = habits.windows_a_day * usual * np.exp(-less * burden)
     return np.where(silent, 0, rng.poisson(np.repeat(rate, DAYS_A_WEEK, axis=1)))
 
 
 def answered(burden: Reals, habits: Habits, rng: np.random.Generator) -> Days:
     """Which questionnaires are answered, bool (people, questionnaires)."""
-    return np.asarray(rng.random(burden.shape) >= _likely(habits.unanswered, burden))
+    likely = _likely(habits.unanswered, burden, habits.worse_less)
+    return np.asarray(rng.random(burden.shape) >= likely)
 
 
 def hours_of(count: int, rng: np.random.Generator) -> npt.NDArray[np.int8]:
@@ -120,17 +127,18 @@ def hours_of(count: int, rng: np.random.Generator) -> npt.NDArray[np.int8]:
     return rng.choice(len(talk), count, p=talk / talk.sum()).astype(np.int8)
 
 
-def _likely(share: float, burden: Reals) -> Reals:
+def _likely(share: float, burden: Reals, worse_less: float) -> Reals:
     """A chance that rises with the burden and averages to `share` over everybody."""
     if share == 0:
         return np.zeros_like(burden)
+    fewer = _FEWER * worse_less
     level, weight = _spreads()
     low, high = -40.0, 40.0
     for _ in range(60):
         middle = (low + high) / 2
-        mean = float(weight @ _logistic(middle + _FEWER * level))
+        mean = float(weight @ _logistic(middle + fewer * level))
         low, high = (middle, high) if mean < share else (low, middle)
-    return _logistic(low + _FEWER * burden)
+    return _logistic(low + fewer * burden)
 
 
 def _logistic(odds: Reals) -> Reals:

@@ -25,10 +25,11 @@ from edge_models.errors import RecordingError
 from edge_models.training.cohort.answers import PRIORS, Prior, PriorName
 from edge_models.training.cohort.calendar import Habits
 from edge_models.training.cohort.draw import LARGEST, MOST_WEEKS, SMALLEST, drawn_cohort, refuse
+from edge_models.training.cohort.made_up import made_up_voices
 from edge_models.training.cohort.room import AT_HOME, Room
 from edge_models.training.cohort.summary import Summary, summarised
 from edge_models.training.cohort.tables import marked, written
-from edge_models.training.cohort.voices import Voices, made_up_voices, voices_of_recordings
+from edge_models.training.cohort.voices import Voices, voices_of_recordings
 from edge_models.training.recordings import recordings_folder
 
 DEFAULT_SEED: Final = 7

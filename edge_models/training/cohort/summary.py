@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_models.training.cohort.answers import LOW_FROM, WORRIED_FROM
-from edge_models.training.cohort.draw import Cohort
+from edge_models.training.cohort.people import Cohort
 from edge_models.training.cohort.room import Heard
 
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from edge_models.errors import ModelError
 from edge_models.training.cohort.calendar import DAYS_A_WEEK, WEEKS_ASKED
-from edge_models.training.cohort.draw import Cohort
+from edge_models.training.cohort.people import Cohort
 from edge_models.training.cohort.room import Heard
 
 MARK: Final = "simulated"
