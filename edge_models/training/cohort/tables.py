@@ -7,7 +7,9 @@ is copied (a window is named by its segment and place); a half-written file has 
     X-simulated-people.csv    a row a person: voice, sex, language, age band, who lives with them
     X-simulated-answers.csv   a row a questionnaire: PHQ-9 items, sums, whether it was answered
 
-The sums are the truth also where `answered` is False: there a study would not know them.
+A `segment` is the same in every cohort of the same recordings; a `place` is a row of the voices
+that this cohort was drawn from. The sums are the truth also where `answered` is False: there a
+study would not know them.
 """
 
 import csv
