@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from edge_models.bundle import shipped_bundle
+from edge_models.bundle import shipped_bundle, shipped_folder
 from edge_models.errors import ContractError, ModelError
 from edge_models.training.cohort import (
     AT_HOME,
@@ -31,7 +31,10 @@ from edge_models.training.cohort import (
 from edge_models.training.cohort.answers import Law, items_of
 from edge_models.training.cohort.summary import Share, summarised
 from edge_models.training.cohort.tables import marked, written
+from edge_models.training.cohort.voices import _front_end
 from edge_models.training.corpora import affect_clips
+from edge_models.training.described_cache import Cache
+from edge_models.training.hearing import FrontEnd
 
 BUNDLE = shipped_bundle()
 VOICES = made_up_voices(BUNDLE, seed=1, together=True)
@@ -240,7 +243,13 @@ def test_made_up_voices_say_so_and_have_no_functionals() -> None:
     assert _large().embeddings(slice(0, 5)).shape == (5, VOICES.embeddings.shape[1])
 
 
-def test_voices_of_real_recordings_are_whole(recordings: Path) -> None:
+def test_the_cache_is_the_one_of_training() -> None:
+    names = ("gate.onnx", "descriptors.onnx", "functionals.onnx")
+    graphs = ((shipped_folder() / name).read_bytes() for name in names)
+    assert _front_end(BUNDLE).fingerprint == FrontEnd.of_graphs(*graphs).fingerprint
+
+
+def test_voices_of_real_recordings_are_whole(recordings: Path, tmp_path: Path) -> None:
     everything = affect_clips(recordings)
     clips = [
         clip
@@ -261,8 +270,11 @@ def test_voices_of_real_recordings_are_whole(recordings: Path) -> None:
     assert len(np.unique(voices.origin.segment)) == len(voices.speaker)
     assert set(voices.origin.sex[voices.speaker == "rav02"]) == {"female"}
     assert set(voices.origin.language) == {"en"}
-    alone = voices_of_recordings(recordings, BUNDLE, 7, clips=clips)
+    cache = Cache(tmp_path)
+    alone = voices_of_recordings(recordings, BUNDLE, 7, clips=clips, cache=cache)
     assert np.array_equal(voices.embeddings[voices.beside == ""], alone.embeddings)
+    again = voices_of_recordings(recordings, BUNDLE, 7, clips=clips, cache=cache)
+    assert np.array_equal(again.embeddings, alone.embeddings)
     both = voices.summaries[voices.beside != ""]
     assert 4 <= len(both) <= 6
     assert not any(np.allclose(row, own, rtol=1e-3) for row in both for own in alone.summaries)

@@ -30,6 +30,7 @@ from edge_models.training.cohort.room import AT_HOME, Room
 from edge_models.training.cohort.summary import Summary, summarised
 from edge_models.training.cohort.tables import marked, written
 from edge_models.training.cohort.voices import Voices, voices_of_recordings
+from edge_models.training.described_cache import Cache, usual_folder
 from edge_models.training.recordings import recordings_folder
 
 DEFAULT_SEED: Final = 7
@@ -46,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=".csv or .parquet")
     parser.add_argument("--recordings", type=Path, metavar="DIR", help="else SOTTOVOCE_DATA")
+    parser.add_argument(
+        "--cache", type=Path, metavar="DIR", help="of described windows; else that of `train`"
+    )
     parser.add_argument(
         "--prior", type=PriorName, choices=list(PriorName), default=PriorName.GENERAL,
         help="whose answers: adults at large, or pupils",
@@ -75,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     room = Room(arguments.both, arguments.other)
     prior = PRIORS[arguments.prior]
     console = Console(stderr=True)
-    voices = _voices(arguments.recordings, arguments.seed, room, console)
+    voices = _voices(arguments, room, console)
     if arguments.voices != "all":
         voices = voices.parted(arguments.seed)[arguments.voices == "test"]
     with console.status("Drawing people and their weeks"):
@@ -102,10 +106,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _voices(folder: Path | None, seed: int, room: Room, console: Console) -> Voices:
-    bundle = shipped_bundle()
+def _voices(arguments: argparse.Namespace, room: Room, console: Console) -> Voices:
+    bundle, seed = shipped_bundle(), arguments.seed
     try:
-        recordings = folder or recordings_folder()
+        recordings = arguments.recordings or recordings_folder()
     except RecordingError:
         console.print("There are no recordings: the voices are made up from public constants.")
         return made_up_voices(bundle, seed, together=room.both > 0)
@@ -115,6 +119,7 @@ def _voices(folder: Path | None, seed: int, room: Room, console: Console) -> Voi
         seed,
         _shown("Describing recordings", console),
         together=_shown("Describing two at once", console) if room.both else None,
+        cache=Cache(arguments.cache or usual_folder()),
     )
 
 

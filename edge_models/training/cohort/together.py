@@ -15,7 +15,7 @@ import numpy.typing as npt
 from edge_models.raw import RawAudio
 from edge_models.recordings import read_recording
 from edge_models.training.corpora import EMOTIONS, Clip
-from edge_models.training.described import FrontEnd
+from edge_models.training.hearing import MINIMUM_SPEECH_ROWS, FrontEnd
 from edge_models.training.streams import Floats, Kind, Windows
 from edge_models.windows import windows_of
 
@@ -24,8 +24,6 @@ SOFTER_DB: Final = (0.0, 12.0)
 
 MOST_BESIDE: Final = 17
 """With how many others each speaker is heard: the next ones in order of name."""
-
-_LEAST_SPEECH_ROWS: Final = 50  # half a second, as a device asks of a short recording
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +116,6 @@ def _described(sound: RawAudio, front_end: FrontEnd) -> Floats | None:
         window.wipe()
     sound.wipe()
     heard = np.concatenate(speech)
-    if np.count_nonzero(heard) < _LEAST_SPEECH_ROWS:
+    if np.count_nonzero(heard) < MINIMUM_SPEECH_ROWS:
         return None
     return front_end.acoustic.summary(np.concatenate(descriptors), heard)

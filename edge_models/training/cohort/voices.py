@@ -4,6 +4,7 @@ Rules it upholds: the embeddings come from the bundle's own front end, baseline 
 beside whom is kept in truth; parted voices share no speaker, not even in the background.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,16 +17,16 @@ from edge_models.acoustic import AcousticFrontEnd
 from edge_models.bundle import Bundle
 from edge_models.classifier import Classifier
 from edge_models.errors import ContractError, RecordingError
+from edge_models.manifest import FRONT_END
 from edge_models.speech_gate import SpeechGate
 from edge_models.training.cohort.together import Pair, pairs_of, spoken_together
 from edge_models.training.corpora import EMOTIONS, Clip, affect_clips
 from edge_models.training.described import FrontEnd, described
+from edge_models.training.described_cache import Cache
 from edge_models.training.streams import Floats, Kind, Windows, own_windows, passed
 
 Words = npt.NDArray[np.str_]
 AFFECTS: Final = ("sad", "fearful", "other")
-
-_LANGUAGES: Final = {"ravdess": "en", "emodb": "de"}  # as their documentation says
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,21 +113,22 @@ def voices_of_recordings(
     *,
     clips: Sequence[Clip] = (),
     together: Callable[[Sequence[Pair]], Iterator[Pair]] | None = None,
+    cache: Cache | None = None,
 ) -> Voices:
     """Summaries and embeddings of affect speech, by speakers who were sad, fearful and other.
 
     The same front end, personal baseline and body as on a device (and as `sottovoce describe
     --stage embedding`), each speaker's windows in a random order. `clips` takes some only. With
     `together` (`iter`, or what shows progress) windows of two speakers at once are described, too;
-    they pass by last, so that nobody else's embeddings depend on them.
+    they pass by last, so that nobody else's embeddings depend on them. A `cache` remembers the
+    windows of one speaker, and is the one of `sottovoce train`.
 
     Raises:
         RecordingError: there is no manifest, or no two speakers with all three.
     """
     clips = clips or affect_clips(folder)
-    acoustic = AcousticFrontEnd(bundle.graph("descriptors"), bundle.graph("functionals"))
-    front_end = FrontEnd(SpeechGate(bundle.graph("gate")), acoustic)
-    windows = described(folder, clips, front_end, seed, told)
+    front_end = _front_end(bundle)
+    windows = described(folder, clips, front_end, seed, told, cache=cache)
     second = np.full(len(windows), "")
     if together is not None:
         pairs = pairs_of([clip for clip in clips if clip.person in _whole(windows)], seed)
@@ -134,6 +136,14 @@ def voices_of_recordings(
         windows, second = _both(windows, mixed), np.concatenate([second, others])
     voices = _embedded(windows, second, bundle, seed)
     return voices.of(_whole(windows))
+
+
+def _front_end(bundle: Bundle) -> FrontEnd:
+    """The bundle's, known by the same fingerprint as `FrontEnd.of_graphs` gives its files."""
+    hashes = {entry.name: bytes.fromhex(entry.sha256) for entry in bundle.manifest.files}
+    told = hashlib.sha256(b"".join(hashes[name] for name in FRONT_END))
+    acoustic = AcousticFrontEnd(bundle.graph("descriptors"), bundle.graph("functionals"))
+    return FrontEnd(SpeechGate(bundle.graph("gate")), acoustic, told.hexdigest())
 
 
 def _whole(windows: Windows) -> list[str]:
@@ -199,6 +209,6 @@ def _origin(windows: Windows, second: Words) -> Origin:
         name = f"{person}/{emotion}/{kind}" if not other else f"{person}/{emotion}/with-{other}"
         seen[name] = seen.get(name, 0) + 1
         segments.append(f"{name}/{seen[name]}")
-    unknown = np.full(len(windows), "")
-    told = np.asarray([_LANGUAGES.get(name, "") for name in windows.dataset])
-    return Origin(windows.dataset, np.asarray(segments), windows.sex, told, unknown)
+    return Origin(
+        windows.dataset, np.asarray(segments), windows.sex, windows.language, windows.age_band
+    )
