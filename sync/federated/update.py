@@ -39,7 +39,7 @@ Whole = npt.NDArray[np.int64]
 POPULATION_SHARES: Final = (0.108, 0.091, 0.150)
 """Positives among adults at large. PHQ-9 >= 10: 10.8 % (Johansson et al., PeerJ 1:e98, 2013). The
 other two follow from the same survey's GAD-7 >= 8 (14.7 %) and its overlap (half of those with
-either have both); see `edge_models/training/cohort.py`."""
+either have both); see `edge_models/training/cohort/answers.py`."""
 
 _LEAST_TOLD: Final = 0.25  # of the members; below it the count of those with labels is only noise
 _STEPS: Final = range(1, 33)
