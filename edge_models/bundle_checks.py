@@ -150,7 +150,8 @@ class _Look:
             statement.must_be_of(manifest)
         title = _TITLE.match(text_of(_text("CARD.md", raw)))
         if title and title.groups() != (manifest.name, manifest.version):
-            raise BundleError(f"The card's title is {title[0]!a}.")
+            is_ = f"{manifest.name} {manifest.version}"
+            raise BundleError(f"The card's title is {title[0]!a}, and this is {is_}.")
         if statement is None:
             return "states nothing: written before cards did"
         return f"of this name, version, licence and {len(statement.files)} files"

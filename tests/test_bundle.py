@@ -1,6 +1,5 @@
 """The bundle: nothing is parsed before it is verified; the shipped one answers as in training."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -14,12 +13,11 @@ import pytest
 
 from edge_models import bundle as bundle_module
 from edge_models.bundle import load_bundle, shipped_bundle, shipped_folder
-from edge_models.bundle_files import read_manifest
 from edge_models.errors import BundleError
 from edge_models.golden import parse_golden
 from edge_models.golden_sound import golden_window
 from edge_models.manifest import LARGEST_BUNDLE_BYTES, MANIFEST_NAME, NEEDED
-from edge_models.training.assemble import restate_card
+from tests.faulty_bundles import resealed, restated
 
 Break = Callable[[Path], object]
 
@@ -30,23 +28,6 @@ def folder(tmp_path: Path) -> Path:
     copy = tmp_path / "bundle"
     shutil.copytree(shipped_folder(), copy)
     return copy
-
-
-def resealed(folder: Path, name: str, raw: bytes) -> None:
-    """Replace a file and write its new size and hash into the manifest: a forger would too."""
-    (folder / name).write_bytes(raw)
-    manifest = json.loads((folder / MANIFEST_NAME).read_bytes())
-    for entry in manifest["files"]:
-        if entry["name"] == name:
-            entry |= {"bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
-    (folder / MANIFEST_NAME).write_text(json.dumps(manifest))
-
-
-def restated(folder: Path) -> None:
-    """Let the card speak of the files that are there: a forger would do that, too."""
-    about = read_manifest(folder)
-    restate_card(folder, about.name, about.version, about.licence)
-    resealed(folder, "CARD.md", (folder / "CARD.md").read_bytes())
 
 
 def test_the_shipped_bundle_is_small_and_whole() -> None:

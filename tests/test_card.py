@@ -95,9 +95,10 @@ def test_its_first_lines_state_what_the_figures_belong_to(text: str) -> None:
     assert (statement.name, statement.version) == ("affect-9", "1.2.3")
     assert statement.files["body.onnx"] == f"{MEASURED.index('body.onnx')}" * 64
     assert set(statement.files) == set(MEASURED)
-    told = {figure.of.partition(":")[0]: figure.value for figure in statement.figures}
-    assert told["fear, acted"] == "0.71 (0.62 to 0.80), six windows: 0.90 (0.80 to 1.00)"
-    assert told["sadness, acted"].endswith("six windows: too few windows")
+    told = {figure.of: figure.value for figure in statement.figures}
+    assert told["balanced accuracy, fear, acted, one clip"] == "0.71 (0.62 to 0.80)"
+    assert told["balanced accuracy, fear, acted, 6 clips"] == "0.90 (0.80 to 1.00)"
+    assert told["balanced accuracy, sadness, acted, 6 clips"] == "too few windows"
     assert text_of(text).startswith("# affect-9 1.2.3\n")
 
 

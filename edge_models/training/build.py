@@ -52,7 +52,7 @@ def build(
     out: Path,
     wanted: Wanted,
     others: Mapping[str, Reader],
-    note: Callable[[Check], None] = lambda _: None,
+    note: Callable[[Check], object] = lambda _: None,
 ) -> Built:
     """Make a bundle of `parts`, check it, and put it in place of what is in `out`.
 
@@ -213,7 +213,7 @@ def _must_follow(made: Manifest, before: Manifest) -> None:
         )
 
 
-def _must_pass(folder: Path, others: Mapping[str, Reader], note: Callable[[Check], None]) -> None:
+def _must_pass(folder: Path, others: Mapping[str, Reader], note: Callable[[Check], object]) -> None:
     failed = []
     for check in checks(folder, others):
         note(check)

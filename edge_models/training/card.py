@@ -106,8 +106,9 @@ def _headline(evaluation: Evaluation) -> Iterator[Figure]:
     """Balanced accuracy of one clip and of six, by task and set, on people never met."""
     for one in evaluation.figures:
         if (one.condition, one.group) == (Condition.CLIPS, "everyone"):
-            of = f"{one.task}, {one.dataset}: balanced accuracy (affect figure)"
-            yield Figure(of=of, value=f"{one.balanced_accuracy}, six windows: {_or_none(one.six)}")
+            of = f"balanced accuracy, {one.task}, {one.dataset}"
+            yield Figure(of=f"{of}, one clip", value=str(one.balanced_accuracy))
+            yield Figure(of=f"{of}, {SIX} clips", value=_or_none(one.six))
 
 
 def _below_front_end(chapter: str) -> str:
