@@ -26,7 +26,7 @@ MEASURED: Final = (*FRONT_END, *BODY, "head.json", POPULATION)
 
 _OPENING: Final = b"<!-- sottovoce-card "
 _CLOSING: Final = b" -->"
-_LONGEST_BYTES: Final = 16 * 1024
+_LONGEST_BYTES: Final = 64 * 1024
 _REMEDY: Final = "Install the bundle again, or write its card anew from the files that are there."
 
 Short = Annotated[str, Field(min_length=1, max_length=200)]
@@ -55,7 +55,7 @@ class Statement(_Frozen):
     version: Short
     licence: Annotated[str, Field(min_length=1, max_length=1_000)]
     files: dict[str, Sha256]
-    figures: Annotated[tuple[Figure, ...], Field(max_length=32)] = ()
+    figures: Annotated[tuple[Figure, ...], Field(max_length=128)] = ()
 
     @field_validator("files")
     @classmethod

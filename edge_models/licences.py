@@ -11,6 +11,9 @@ from typing import Final
 
 from edge_models.errors import BundleError
 
+AS_ITS_DATA: Final = "As its training data"
+"""The licence of a model whose notice names the terms of each set that it learned from."""
+
 _RESTRICTED: Final = re.compile(r"\bBY-NC\b|\bnon-?\s?commercial\b", re.IGNORECASE)
 
 
@@ -31,7 +34,7 @@ def must_stay_restricted(new: tuple[str, str], others: Mapping[str, str]) -> Non
     if who is None:
         return
     for half, text in (("licence", licence), ("notice", notice)):
-        if not is_restricted(text):
+        if not is_restricted(text) and (half, text) != ("licence", AS_ITS_DATA):
             raise BundleError(
                 f"The bundle's {half} does not say NonCommercial, and {who} does.",
                 "A model keeps the terms of what it learned from: give a licence such as "

@@ -138,6 +138,15 @@ def test_no_card_without_a_statement_and_no_older_bundle_lets_the_terms_go(
     assert made(parts, tmp_path / "new", version="999.0.0", **free)  # nobody says otherwise
 
 
+def test_terms_may_be_those_of_the_training_data_where_the_notice_names_them(
+    parts: Path, tmp_path: Path
+) -> None:
+    named = {"licence": "As its training data", "notice": "Of a set (CC-BY-NC-4.0)."}
+    assert made(parts, tmp_path / "out", **named)
+    unnamed = named | {"notice": "Of a set."}
+    assert "notice does not say" in refused(parts, tmp_path / "new", **unnamed)
+
+
 def damaged_golden(parts: Path) -> None:
     table = json.loads((parts / "golden.json").read_bytes())
     table["vectors"][0]["scores"][0] += 0.01

@@ -18,6 +18,7 @@ from edge_models.bundle import Bundle, load_bundle
 from edge_models.card_statement import MEASURED, Statement, statement_of, text_of
 from edge_models.golden import Golden, Vector
 from edge_models.head import Head
+from edge_models.licences import AS_ITS_DATA
 from edge_models.manifest import (
     MANIFEST_NAME,
     FileEntry,
@@ -67,7 +68,7 @@ def licence_of(clips: Sequence[Clip]) -> tuple[str, str]:
     terms = {term for clip in clips for term in clip.licence.upper().split()[1:2]}
     carried = max((name for name in _RESTRICTED if name in terms), key=len, default=None)
     if carried is None:
-        return "As its training data", f"Trained on {sets}: look at the terms of each of them."
+        return AS_ITS_DATA, f"Trained on {sets}: look at the terms of each of them."
     return (
         f"CC {carried} 4.0",
         f"Trained on {sets}: this model is for non-commercial use and carries the terms of its "
