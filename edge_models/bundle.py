@@ -1,39 +1,28 @@
 """A bundle: graphs, head, thresholds, policy and golden vectors, verified before they are used.
 
-Rules it upholds: every file's size and hash is checked before a byte of it is parsed; a file too
-many, too few or altered is refused by name; graphs are built only when asked for, so a device
-without a camera never loads what it doesn't need.
+Rules it upholds: every file's size and hash is checked before a byte of it is parsed; what is
+loaded agrees with itself: card, contracts of the graphs, head, body and golden vectors; graphs but
+the small body are built only when asked for.
 
 Place in the life of a frame: none; it is read once at start, and every graph comes from it.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-import numpy as np
-
 from edge_models.acoustic import AcousticFrontEnd
 from edge_models.baseline import Population
+from edge_models.bundle_files import read_manifest, refuse_unlisted, verified
+from edge_models.card_statement import Statement, statement_of
 from edge_models.errors import BundleError
 from edge_models.frame import Frame
-from edge_models.golden import Agreement, parse_golden
+from edge_models.golden import Agreement, Golden, parse_golden
 from edge_models.golden_sound import golden_summary
+from edge_models.graph_contracts import contracts, must_keep
 from edge_models.head import Head, parse_head
-from edge_models.manifest import (
-    BODY,
-    FRONT_END,
-    LARGEST_MANIFEST_BYTES,
-    MANIFEST_NAME,
-    POPULATION,
-    FileEntry,
-    Manifest,
-    Runtime,
-    Thresholds,
-    parse_manifest,
-)
+from edge_models.manifest import BODY, FRONT_END, POPULATION, Manifest, Runtime, Thresholds
 from edge_models.population import parse_population
 from edge_models.runner import Graph, OnnxGraph, TfliteGraph
 
@@ -94,6 +83,16 @@ class Bundle:
         """The model card, Markdown."""
         return self._files["CARD.md"].decode("utf-8", "replace")
 
+    def raw(self, file: str) -> bytes:
+        """The bytes of one of its files.
+
+        Raises:
+            BundleError: it has no such file.
+        """
+        if file not in self._files:
+            raise BundleError(f"The bundle '{self.name}' has no '{file}'.", _AGAIN)
+        return self._files[file]
+
     def graph(self, name: GraphName, runtime: Runtime | None = None) -> Graph:
         """Load one graph, on the runtime that the manifest chooses unless told otherwise.
 
@@ -102,18 +101,23 @@ class Bundle:
             RuntimeMissing: the TFLite runtime is not installed.
         """
         chosen = runtime or getattr(self.manifest.runtimes, name)
-        file = f"{name}.{chosen}"
-        if file not in self._files:
-            raise BundleError(f"The bundle '{self.name}' has no '{file}'.", _AGAIN)
-        return (
-            TfliteGraph(self._files[file]) if chosen == "tflite" else OnnxGraph(self._files[file])
-        )
+        raw = self.raw(f"{name}.{chosen}")
+        return TfliteGraph(raw) if chosen == "tflite" else OnnxGraph(raw)
+
+    @property
+    def statement(self) -> Statement | None:
+        """What the card says for machines; None: it is a card from before cards did."""
+        return statement_of(self._files["CARD.md"])
+
+    @property
+    def golden(self) -> Golden:
+        """The golden vectors, as parsed anew from their file."""
+        return parse_golden(self._files["golden.json"], self.population, self.head)
 
     @property
     def frame(self) -> Frame:
         """Where embeddings lie, as the public golden vectors say: what heads are trained in."""
-        golden = parse_golden(self._files["golden.json"], self.population, self.head)
-        return Frame.of(np.asarray([vector.embedding for vector in golden.vectors], np.float64))
+        return Frame.of(self.golden.embeddings)
 
     def check(self) -> Agreement:
         """Run golden sound and vectors, the body in both runtimes, and compare with their answers.
@@ -122,11 +126,10 @@ class Bundle:
             BundleError: an answer is further from the stored one than the bundle allows.
             RuntimeMissing: the TFLite runtime is not installed.
         """
-        golden = parse_golden(self._files["golden.json"], self.population, self.head)
         acoustic = AcousticFrontEnd(self.graph("descriptors"), self.graph("functionals"))
         bodies = (self.graph("body", "onnx"), self.graph("body", "tflite"))
         heard = golden_summary(acoustic)
-        return golden.check(*bodies, heard, self.population, self.head)
+        return self.golden.check(*bodies, heard, self.population, self.head)
 
 
 def shipped_bundle() -> Bundle:
@@ -144,52 +147,26 @@ def shipped_folder() -> Path:
 
 
 def load_bundle(folder: Path) -> Bundle:
-    """Read a bundle's folder, verify every file against the manifest, then parse what is small.
+    """Read a bundle's folder, verify every file against the manifest, and see that they agree.
+
+    The graphs' edges must be those that the code calls, for the sizes of head and population; the
+    card must be about these files; the head and the ONNX body must give the golden answers.
 
     Raises:
-        BundleError: a file is missing, extra, altered, not a plain file, or not understood.
+        BundleError: a file is missing, extra, altered, not a plain file, not understood, or does
+            not agree with the others.
     """
-    manifest = parse_manifest(_read(folder, MANIFEST_NAME, LARGEST_MANIFEST_BYTES))
-    _refuse_extra_files(folder, manifest)
-    files = {entry.name: _verified(folder, entry) for entry in manifest.files}
-    return Bundle(
-        manifest,
-        parse_head(files["head.json"]),
-        parse_population(files["population.json"]),
-        files,
-    )
-
-
-def _verified(folder: Path, entry: FileEntry) -> bytes:
-    raw = _read(folder, entry.name, entry.bytes)
-    if len(raw) != entry.bytes or hashlib.sha256(raw).hexdigest() != entry.sha256:
-        raise BundleError(
-            f"The bundle's file '{entry.name}' is not the one that its manifest describes.",
-            f"{_AGAIN} It was altered or damaged.",
-        )
-    return raw
-
-
-def _read(folder: Path, name: str, largest_bytes: int) -> bytes:
-    """At most one byte more than allowed is read: enough to notice."""
-    path = folder / name
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise BundleError(f"The bundle's '{name}' is not a plain file.", _AGAIN)
-    try:
-        with path.open("rb") as file:
-            return file.read(largest_bytes + 1)
-    except OSError as fault:
-        raise BundleError(
-            f"The bundle's file '{name}' can't be read from '{folder}'.",
-            f"{_AGAIN} Or give the folder that holds {MANIFEST_NAME}.",
-        ) from fault
-
-
-def _refuse_extra_files(folder: Path, manifest: Manifest) -> None:
-    listed = {entry.name for entry in manifest.files} | {MANIFEST_NAME}
-    extra = sorted(path.name for path in folder.iterdir() if path.name not in listed)
-    if extra:
-        raise BundleError(
-            f"The bundle's folder holds a file that its manifest doesn't list: {extra[0]!a}.",
-            "Remove it, or install the bundle again.",
-        )
+    manifest = read_manifest(folder)
+    refuse_unlisted(folder, manifest)
+    files = {entry.name: verified(folder, entry) for entry in manifest.files}
+    head, population = parse_head(files["head.json"]), parse_population(files["population.json"])
+    for name, contract in contracts(len(population), head.embedding_size).items():
+        must_keep(name, files[name], contract)
+    statement = statement_of(files["CARD.md"])
+    if statement is not None:
+        statement.must_be_of(manifest)
+    bundle = Bundle(manifest, head, population, files)
+    golden = bundle.golden
+    golden.must_be_scored_by(head)
+    golden.must_be_given_by(bundle.graph("body", "onnx"), population)
+    return bundle

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge_models.baseline import Baseline, Population
-from edge_models.errors import BundleError
+from edge_models.errors import BundleError, ContractError
 from edge_models.head import Head
 from edge_models.runner import Graph
 
@@ -22,6 +22,7 @@ _LONGEST_BYTES: Final = 256 * 1024
 _SCORE_TOLERANCE: Final = 1e-6
 Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
 Row = tuple[Finite, ...]
+Reals = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,11 @@ class Golden(BaseModel):
     allowed_spreads: Annotated[float, Field(gt=0, le=1)]
     vectors: Annotated[tuple[Vector, ...], Field(min_length=1, max_length=256)]
 
+    @property
+    def embeddings(self) -> npt.NDArray[np.float64]:
+        """The stored answers of the body, float64 (N, E)."""
+        return np.asarray([vector.embedding for vector in self.vectors], np.float64)
+
     def check(
         self,
         onnx: Graph,
@@ -79,48 +85,89 @@ class Golden(BaseModel):
             BundleError: an embedding is further from the stored one than `allowed_steps`, a
                 functional of the sound further than `allowed_spreads`, or a score at all.
         """
-        fresh = Baseline.empty(population)
-        summaries = np.asarray([vector.summary for vector in self.vectors], np.float32)
-        z = np.stack([fresh.normalised(summary) for summary in summaries])
-        stored = np.asarray([vector.embedding for vector in self.vectors], np.float32)
-        by_onnx, by_tflite = (_answers(graph, z) for graph in (onnx, tflite))
+        self.must_be_scored_by(head)
+        by_onnx = self.must_be_given_by(onnx, population, "ONNX Runtime")
+        by_tflite = self.must_be_given_by(tflite, population, "TFLite")
         agreement = Agreement(
             len(self.vectors),
-            self._spreads(heard, population),
-            self._steps(by_onnx, stored),
-            self._steps(by_tflite, stored),
+            self.must_be_heard_in(heard, population),
+            self._steps(by_onnx, self.embeddings),
+            self._steps(by_tflite, self.embeddings),
             self._steps(by_onnx, by_tflite),
             float(np.abs(_scores(head, by_onnx) - _scores(head, by_tflite)).max()),
         )
+        return agreement
+
+    def must_be_scored_by(self, head: Head) -> None:
+        """See that a head gives the stored scores to the stored embeddings.
+
+        Raises:
+            BundleError: it does not.
+        """
         scores = np.asarray([vector.scores for vector in self.vectors])
-        if np.abs(_scores(head, stored) - scores).max() > _SCORE_TOLERANCE:
+        given = _scores(head, self.embeddings.astype(np.float32))
+        if not np.abs(given - scores).max() <= _SCORE_TOLERANCE:
             raise BundleError(
                 "The bundle's head does not give its golden scores on this machine.",
                 "Install the bundle again.",
             )
-        furthest = max(agreement.onnx_steps, agreement.tflite_steps)
-        if furthest > self.allowed_steps + 1e-3:
+
+    def must_be_given_by(
+        self, body: Graph, population: Population, runtime: str = "ONNX Runtime"
+    ) -> npt.NDArray[np.float32]:
+        """See that a body gives the stored embeddings; returns its own, float32 (N, E).
+
+        Raises:
+            BundleError: it gives others, or can't be run.
+        """
+        fresh = Baseline.empty(population)
+        summaries = np.asarray([vector.summary for vector in self.vectors], np.float32)
+        z = np.stack([fresh.normalised(summary) for summary in summaries])
+        given = _answers(body, z, runtime)
+        if given.shape != self.embeddings.shape:
             raise BundleError(
-                f"On this machine the golden vectors are off by {furthest:.1f} int8 steps.",
+                f"On this machine the body gives golden vectors another size by {runtime}.",
+                "Install the bundle again.",
+            )
+        furthest = self._steps(given, self.embeddings)
+        if not furthest <= self.allowed_steps + 1e-3:
+            raise BundleError(
+                f"On this machine the golden vectors are off by {furthest:.1f} int8 steps "
+                f"({runtime}).",
                 "Install the bundle again, or report this machine's runtime versions.",
             )
-        if not agreement.sound_spreads <= self.allowed_spreads:
+        return given
+
+    def must_be_heard_in(self, heard: npt.NDArray[np.float32], population: Population) -> float:
+        """See that the golden sound's functionals are the stored ones; returns the distance.
+
+        Raises:
+            BundleError: they are not.
+        """
+        stored = np.asarray(self.sound, np.float32)
+        spreads = (
+            float(np.abs(population.scaled(heard) - population.scaled(stored)).max())
+            if heard.shape == stored.shape
+            else float("inf")
+        )
+        if not spreads <= self.allowed_spreads:
             raise BundleError(
                 "On this machine the acoustic graphs hear the golden sound differently.",
                 "Install the bundle again, or report this machine's runtime versions.",
             )
-        return agreement
+        return spreads
 
-    def _spreads(self, heard: npt.NDArray[np.float32], population: Population) -> float:
-        stored = np.asarray(self.sound, np.float32)
-        return float(np.abs(population.scaled(heard) - population.scaled(stored)).max())
-
-    def _steps(self, one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> float:
+    def _steps(self, one: Reals, other: Reals) -> float:
         return float(np.abs(one - other).max() / self.step)
 
 
-def _answers(graph: Graph, z: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return np.stack([graph.run({"z": row[None]})[0][0] for row in z])
+def _answers(graph: Graph, z: npt.NDArray[np.float32], runtime: str) -> npt.NDArray[np.float32]:
+    try:
+        return np.stack([graph.run({"z": row[None]})[0][0] for row in z])
+    except (ContractError, IndexError, ValueError) as fault:
+        raise BundleError(
+            f"The bundle's body can't be run by {runtime}.", "Install the bundle again."
+        ) from fault
 
 
 def _scores(head: Head, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

@@ -39,6 +39,10 @@ NEEDED: Final = frozenset(
         "consent.md",
     }
 )
+OPTIONAL: Final = frozenset({"agreement.md", "gate.md", "policy.sig"})
+"""Chapters of the card, kept for the next one, and a study's signature over the policy."""
+LARGEST_BODY_BYTES: Final = 300_000
+"""A body that is made has fewer."""
 
 SAFE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
@@ -144,6 +148,11 @@ class Manifest(_Frozen):
         """
         hashes = "\n".join(self.file(name).sha256 for name in names)
         return hashlib.sha256(hashes.encode()).hexdigest()[:16]
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The version as numbers, so that 1.10.0 comes after 1.9.0."""
+        return tuple(map(int, self.version.split(".")))
 
     def to_bytes(self) -> bytes:
         """The manifest as it lies in the folder: UTF-8 JSON."""

@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from edge_models.acoustic import SUMMARY_NAMES
 from edge_models.baseline import Population
 from edge_models.errors import BundleError, ContractError
 
@@ -38,7 +39,7 @@ def parse_population(raw: bytes) -> Population:
     """Read `population.json`.
 
     Raises:
-        BundleError: the bytes are not a population.
+        BundleError: the bytes are not a population, or one of other functionals.
     """
     remedy = "Install the bundle again."
     if len(raw) > _LONGEST_BYTES:
@@ -48,6 +49,8 @@ def parse_population(raw: bytes) -> Population:
         columns = (table.median, table.spread, table.mean, table.deviation)
         if {len(column) for column in columns} != {len(table.functionals)}:
             raise ContractError("Each functional has one number in every column.")
+        if table.functionals != SUMMARY_NAMES:
+            raise ContractError("Its functionals are those that a window is described by.")
         return Population(*(np.asarray(column, np.float32) for column in columns))
     except (ValidationError, ContractError) as fault:
         raise BundleError("The bundle's 'population.json' is not valid.", remedy) from fault

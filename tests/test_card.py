@@ -5,7 +5,9 @@ import re
 import pytest
 
 from edge_models.bundle import shipped_bundle
+from edge_models.card_statement import MEASURED, statement_of, text_of
 from edge_models.golden import Agreement
+from edge_models.manifest import FileEntry
 from edge_models.training.assemble import THRESHOLDS
 from edge_models.training.calibration import Platt
 from edge_models.training.card import Made, card, gate_chapter, main_figure
@@ -50,7 +52,10 @@ def text() -> str:
         clips=[Clip("x", "acted", "CC BY-NC-SA 4.0", "p", "sad", Sex.FEMALE)],
         used=1,
         joined=2,
-        sizes=(("body.onnx", 9_876),),
+        files=tuple(
+            FileEntry(name=name, bytes=9_876, sha256=f"{number:x}" * 64)
+            for number, name in enumerate(MEASURED)
+        ),
         agreement=Agreement(12, 0, 0, 1, 1, 0.0123),
     )
     figures = tuple(
@@ -82,6 +87,19 @@ def test_the_card_says_what_it_is_not(text: str) -> None:
     assert "NC-SA" in text
     assert "not scored" in text
     assert "acted holds no fear" in text and "acted holds no sadness" not in text
+
+
+def test_its_first_lines_state_what_the_figures_belong_to(text: str) -> None:
+    statement = statement_of(text.encode())
+    assert statement is not None
+    assert (statement.name, statement.version) == ("affect-9", "1.2.3")
+    assert statement.files["body.onnx"] == f"{MEASURED.index('body.onnx')}" * 64
+    assert set(statement.files) == set(MEASURED)
+    told = {figure.of: figure.value for figure in statement.figures}
+    assert told["balanced accuracy, fear, acted, one clip"] == "0.71 (0.62 to 0.80)"
+    assert told["balanced accuracy, fear, acted, 6 clips"] == "0.90 (0.80 to 1.00)"
+    assert told["balanced accuracy, sadness, acted, 6 clips"] == "too few windows"
+    assert text_of(text).startswith("# affect-9 1.2.3\n")
 
 
 def test_the_other_parts_tables_are_included(text: str) -> None:

@@ -14,7 +14,16 @@ from sync.budget import Spend
 from sync.updates.rejected import Reason, UpdateRejected
 from tests.founding import KEY, World, founded_study
 from tests.stored import LAST_MONDAY, NOW
-from tests.updating import Change, home_in, label, other_population, policy, text, write_variant
+from tests.updating import (
+    Change,
+    home_in,
+    label,
+    other_body,
+    other_population,
+    policy,
+    text,
+    write_variant,
+)
 
 
 @pytest.fixture
@@ -107,7 +116,7 @@ def test_another_front_end_begins_a_new_baseline_and_says_so(home: Home, tmp_pat
 def test_another_body_keeps_the_baseline_and_not_the_studys_head(
     home: Home, tmp_path: Path
 ) -> None:
-    found = fit(home, tmp_path, text("body.tflite", "another"))
+    found = fit(home, tmp_path, other_body)
     assert (found.keeps_baseline, found.keeps_head) == (True, False)
     assert "a model that your study trained" in found.notes[0]
 

@@ -88,7 +88,7 @@ def test_a_bundle_whose_graph_can_not_be_run_is_not_published(
 ) -> None:
     body = (shipped_folder() / "functionals.onnx").read_bytes()
     folder = bundle_folder(tmp_path / "next", "9.0.0", body_onnx=body)
-    with pytest.raises(BundleError, match="can't be run") as refused:
+    with pytest.raises(BundleError, match=r"body\.onnx") as refused:
         bundle_addition(repository, (), folder)
     assert refused.value.remedy
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
+import onnx
 import pytest
 
 from agent.capture.recorded import recorded
@@ -177,7 +178,9 @@ def test_a_bundle_that_does_not_load_is_taken_back_and_the_old_one_goes_on(
         (current.folder / "body.onnx").write_bytes(b"bits that rotted")
 
     def no_graph(folder: Path) -> None:
-        (folder / "gate.onnx").write_bytes(b"no graph at all")
+        model = onnx.load(folder / "gate.onnx")
+        model.graph.node[0].op_type = "Unheard"
+        onnx.save(model, folder / "gate.onnx")
 
     run = Run(
         home_in(tmp_path),

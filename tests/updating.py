@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from onnx import TensorProto, helper
+
 from agent.config import Settings
 from agent.home import Home, open_home
 from agent.updates.slots import Label, Slots
 from edge_models.bundle import shipped_folder
+from edge_models.card_statement import statement_of
 from edge_models.manifest import MANIFEST_NAME
-from edge_models.training.assemble import entries_of
+from edge_models.training.assemble import entries_of, restate_card
 from sync.updates.offers import Kind
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -27,6 +30,8 @@ def write_variant(
     for change in changes:
         change(folder)
     table = json.loads((folder / MANIFEST_NAME).read_bytes()) | {"version": version} | manifest
+    if statement_of((folder / "CARD.md").read_bytes()) is not None:
+        restate_card(folder, table["name"], version, table["licence"])
     table["files"] = [entry.model_dump() for entry in entries_of(folder)]
     (folder / MANIFEST_NAME).write_text(json.dumps(table))
     return folder
@@ -48,16 +53,37 @@ def text(name: str, content: str) -> Change:
 
 
 def other_population(folder: Path) -> None:
-    """It measures functionals by other spreads, so a baseline of before says nothing."""
+    """It measures functionals by other spreads, so a baseline of before says nothing.
+
+    A stranger's z-scores are what they were, and so are the golden vectors.
+    """
     path = folder / "population.json"
     table = json.loads(path.read_bytes())
-    table["spread"] = [1.5 * one for one in table["spread"]]
+    table["spread"] = [1.001 * one for one in table["spread"]]
+    for measured_in_spreads in ("mean", "deviation"):
+        table[measured_in_spreads] = [one / 1.001 for one in table[measured_in_spreads]]
     path.write_text(json.dumps(table))
 
 
 def fails_at_the_first_speech(folder: Path) -> None:
-    """Its body is a graph that takes something else: it loads, and can't be run."""
-    shutil.copyfile(folder / "functionals.onnx", folder / "body.onnx")
+    """Its functionals are three, whatever it is given: nothing notices before there is speech."""
+    number, table_of = TensorProto.FLOAT, helper.make_tensor_value_info
+    given = helper.make_tensor("given", number, [3], [1.0, 2.0, 3.0])
+    graph = helper.make_graph(
+        [helper.make_node("Constant", [], ["summary"], value=given)],
+        "functionals",
+        [table_of("descriptors", number, ["n", 25]), table_of("speech", number, ["n"])],
+        [table_of("summary", number, ["m"])],
+    )
+    opset = helper.make_opsetid("", 17)
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    (folder / "functionals.onnx").write_bytes(model.SerializeToString())
+
+
+def other_body(folder: Path) -> None:
+    """A body in another file, with the same answers."""
+    with (folder / "body.tflite").open("ab") as file:
+        file.write(bytes(4))
 
 
 def label(serial: int, says: str = "1.0.1", signature: bytes = b"") -> Label:

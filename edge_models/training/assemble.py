@@ -7,6 +7,7 @@ licence of what it learned from.
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -14,8 +15,10 @@ import numpy as np
 
 from edge_models.baseline import Baseline
 from edge_models.bundle import Bundle, load_bundle
+from edge_models.card_statement import MEASURED, Statement, statement_of, text_of
 from edge_models.golden import Golden, Vector
 from edge_models.head import Head
+from edge_models.licences import AS_ITS_DATA
 from edge_models.manifest import (
     MANIFEST_NAME,
     FileEntry,
@@ -41,10 +44,22 @@ PURPOSE: Final = (
 THRESHOLDS: Final = Thresholds(
     minimum_speech_s=3.0, minimum_speech_short_s=0.5, middle_from=0.35, high_from=0.65
 )
+RUNTIMES: Final = Runtimes()
 ALLOWED_STEPS: Final = 1.0
 ALLOWED_SPREADS: Final = 0.1
 GOLDEN_NOISE: Final = 0.5
 _RESTRICTED: Final = ("BY-NC", "BY-NC-SA")
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a manifest says besides its name, its licence and its files; what `train` says."""
+
+    version: str = VERSION
+    purpose: str = PURPOSE
+    consent_version: int = CONSENT_VERSION
+    runtimes: Runtimes = RUNTIMES
+    thresholds: Thresholds = THRESHOLDS
 
 
 def licence_of(clips: Sequence[Clip]) -> tuple[str, str]:
@@ -53,7 +68,7 @@ def licence_of(clips: Sequence[Clip]) -> tuple[str, str]:
     terms = {term for clip in clips for term in clip.licence.upper().split()[1:2]}
     carried = max((name for name in _RESTRICTED if name in terms), key=len, default=None)
     if carried is None:
-        return "As its training data", f"Trained on {sets}: look at the terms of each of them."
+        return AS_ITS_DATA, f"Trained on {sets}: look at the terms of each of them."
     return (
         f"CC {carried} 4.0",
         f"Trained on {sets}: this model is for non-commercial use and carries the terms of its "
@@ -110,9 +125,15 @@ def write_golden(
 
 
 def write_manifest(
-    folder: Path, name: str, licence: tuple[str, str], made_with: Sequence[str]
+    folder: Path,
+    name: str,
+    licence: tuple[str, str],
+    made_with: Sequence[str],
+    said: Said = Said(),
 ) -> None:
     """Write the manifest over every file that lies in the folder now.
+
+    `licence` is its name and the notice why.
 
     Raises:
         ValueError: a file that every bundle needs is missing (pydantic's error, our bug).
@@ -120,14 +141,14 @@ def write_manifest(
     manifest = Manifest(
         format=1,
         name=name,
-        version=VERSION,
-        purpose=PURPOSE,
+        version=said.version,
+        purpose=said.purpose,
         licence=licence[0],
         notice=licence[1],
         made_with=tuple(made_with),
-        consent_version=CONSENT_VERSION,
-        runtimes=Runtimes(),
-        thresholds=THRESHOLDS,
+        consent_version=said.consent_version,
+        runtimes=said.runtimes,
+        thresholds=said.thresholds,
         files=entries_of(folder),
     )
     (folder / MANIFEST_NAME).write_bytes(manifest.to_bytes())
@@ -136,6 +157,8 @@ def write_manifest(
 def write_bundle(folder: Path) -> Bundle:
     """Renew the sizes and hashes in a folder's manifest, after one of its files was made anew.
 
+    What a card's figures depend on can't be made anew without the card.
+
     Raises:
         BundleError: there is no manifest to renew, or the bundle does not hold together.
     """
@@ -143,6 +166,31 @@ def write_bundle(folder: Path) -> Bundle:
     renewed = old.model_copy(update={"files": entries_of(folder)})
     (folder / MANIFEST_NAME).write_bytes(renewed.to_bytes())
     return load_bundle(folder)
+
+
+def restate_card(folder: Path, name: str, version: str, licence: str) -> None:
+    """Let the card say that it is of the files that lie in the folder, under this name.
+
+    For whoever vouches that its figures are theirs; a card without a statement gets one.
+
+    Raises:
+        BundleError: the card's statement can't be understood.
+        ValueError: a file that every bundle needs is missing (pydantic's error, our bug).
+    """
+    path = folder / "CARD.md"
+    before = statement_of(path.read_bytes())
+    entries = entries_of(folder)
+    statement = Statement(
+        name=name,
+        version=version,
+        licence=licence,
+        files={entry.name: entry.sha256 for entry in entries if entry.name in MEASURED},
+        figures=() if before is None else before.figures,
+    )
+    text = text_of(path.read_text(encoding="utf-8"))
+    if before is not None:
+        text = text.replace(f"# {before.name} {before.version}\n", f"# {name} {version}\n", 1)
+    path.write_text(statement.over(text), encoding="utf-8")
 
 
 def entries_of(folder: Path) -> tuple[FileEntry, ...]:
@@ -156,8 +204,3 @@ def entries_of(folder: Path) -> tuple[FileEntry, ...]:
         FileEntry(name=name, bytes=len(raw), sha256=hashlib.sha256(raw).hexdigest())
         for name, raw in contents
     )
-
-
-def sizes_of(folder: Path) -> tuple[tuple[str, int], ...]:
-    """Names and sizes of the folder's files."""
-    return tuple((entry.name, entry.bytes) for entry in entries_of(folder))

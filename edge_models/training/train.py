@@ -188,7 +188,7 @@ def _written(
         clips=clips,
         used=int((as_recorded.kind == Kind.CLIP).sum()),
         joined=int((windows.kind == Kind.JOINED).sum()),
-        sizes=assemble.sizes_of(folder),
+        files=assemble.entries_of(folder),
         agreement=agreement,
     )
     chapters = [
