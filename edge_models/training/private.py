@@ -3,6 +3,7 @@
     sottovoce private                                 the whole curve, into private-curve/
     sottovoce private --train head --people 100       one part of it
     sottovoce private --epsilon 2 inf --repeats 6     inf: the same training without privacy
+    sottovoce private --labels answers                labels by questionnaires, as in a study
     sottovoce private --body shipped                  the shipped body's embeddings (see below)
     sottovoce private --seed 1                        a simulation: its noise can be drawn again
 
@@ -46,11 +47,13 @@ from edge_models.training.cohort import LARGEST, SMALLEST
 from edge_models.training.corpora import Clip, affect_clips
 from edge_models.training.described import FrontEnd, described
 from edge_models.training.private_book import Book
+from edge_models.training.private_cohort import Labels
 from edge_models.training.private_curve import (
     RECIPES,
     Cell,
     Kind,
     Scope,
+    Terms,
     public_counts,
     tried,
 )
@@ -82,6 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--people", nargs="+", type=int, default=[100, 300, 1000, 3000], metavar="N"
     )
     parser.add_argument("--repeats", type=int, default=TURNS, help="default: %(default)s")
+    parser.add_argument("--labels", choices=list(map(str, Labels)), default=str(Labels.ACTED))
     parser.add_argument("--body", choices=list(map(str, Body)), default=str(Body.PUBLIC))
     parser.add_argument("--seed", type=int, help="draw noise from it: a simulation of privacy")
 
@@ -145,6 +149,7 @@ def draw(
         RecordingError: too few speakers, or the folder can't be used.
     """
     body = Body(arguments.body)
+    terms = Terms(arguments.delta, PUBLIC_SEED, Labels(arguments.labels))
     setting = _setting(windows, arguments)
     book = Book(arguments.out, setting)
     grounds = _grounds(windows, cells, body, console)
@@ -161,7 +166,7 @@ def draw(
             progress.update(task, description=_told(cell))
             ground = grounds[cell.repeat % TURNS]
             source = _source(arguments.seed, cell)
-            book.keep(cell, tried(cell, ground, arguments.delta, PUBLIC_SEED, source))
+            book.keep(cell, tried(cell, ground, terms, source))
             progress.advance(task)
     figures = (
         *public_figures([public_counts(one, PUBLIC_SEED) for one in grounds.values()], PUBLIC_SEED),
@@ -198,6 +203,7 @@ def _made(
     source = SystemSource() if arguments.seed is None else SeededSource(arguments.seed)
     return Made(
         body=Body(arguments.body),
+        labels=Labels(arguments.labels),
         embedding_size=ground.frame.embedding_size,
         speakers=len(whole_speakers(windows)),
         private_speakers=len(np.unique(ground.private.speaker)),
@@ -213,7 +219,8 @@ def _setting(windows: Windows, arguments: argparse.Namespace) -> str:
     """A digest of everything but the cell that a cell's figures depend on."""
     digest = hashlib.sha256()
     recipes = {str(scope): asdict(recipe) for scope, recipe in RECIPES.items()}
-    for word in (_VERSION, arguments.body, arguments.delta, arguments.seed, PUBLIC_SEED, recipes):
+    chosen = (arguments.body, arguments.labels, arguments.delta, arguments.seed)
+    for word in (_VERSION, *chosen, PUBLIC_SEED, recipes):
         digest.update(f"{word!r};".encode())
     if arguments.body == Body.SHIPPED:
         digest.update(repr(shipped_bundle().manifest).encode())

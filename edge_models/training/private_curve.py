@@ -6,8 +6,7 @@ from the source it is given; the recipes below were chosen on *made-up* voices (
 public constants) and are the same for every cohort, epsilon and recording: nothing is tuned on
 people, so nothing has to be charged for it.
 
-A simulated person has a real speaker's voice. Many share one: so "person" is a simulated person,
-and none of these epsilons says how well a *speaker* is hidden.
+Whatever people's labels are, what is tested is the acted emotion of other speakers' windows.
 """
 
 import hashlib
@@ -20,15 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_models.assessment import TASKS
-from edge_models.errors import ContractError
+from edge_models.errors import ContractError, RecordingError
 from edge_models.frame import Frame, Reals
 from edge_models.head import sigmoid
-from edge_models.training.cohort import Voices, simulated_cohort
-from edge_models.training.metrics import pooled
+from edge_models.training.metrics import both_sides, pooled
 from edge_models.training.private_accounting import Schedule, Spent, calibrated
+from edge_models.training.private_cohort import Labels, cohort_of
 from edge_models.training.private_ground import Ground, Heard
 from edge_models.training.private_models import LinearHead, SmallBody
-from edge_models.training.private_people import People, Truths
 from edge_models.training.private_sgd import Model, Noise, Recipe, trained_openly, trained_privately
 from edge_models.training.private_source import Source
 from edge_models.training.streams import Floats
@@ -82,6 +80,15 @@ class Cell:
         return int.from_bytes(hashlib.sha256(told).digest()[:6], "big")
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What all cells of a curve have in common; `seed` is of people and starting points."""
+
+    delta: float
+    seed: int
+    labels: Labels = Labels.ACTED
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Tried:
     """How a cell did on tested speakers: `counts` int64 (S, 3, 2, 4), what it cost, its size.
@@ -113,31 +120,33 @@ class _Setting:
     tested: Floats
 
 
-def tried(cell: Cell, ground: Ground, delta: float, seed: int, source: Source) -> Tried:
+def tried(cell: Cell, ground: Ground, terms: Terms, source: Source) -> Tried:
     """Train a cell on its simulated people, and test it on other speakers.
 
     Raises:
         ContractError: the cohort's size or epsilon is out of bounds.
     """
     recipe = RECIPES[cell.scope]
-    setting = _setting(cell.scope, ground, seed)
-    rng = np.random.default_rng((seed, cell.repeat, cell.people))
-    shuffled = cell.kind is Kind.SHUFFLED
-    truth = _shuffled(ground.private, rng) if shuffled else ground.private.truth
+    setting = _setting(cell.scope, ground, terms.seed)
     people = cohort_of(
-        ground.private, setting.private, truth, cell.people, int(rng.integers(2**31))
+        ground.private,
+        setting.private,
+        cell.people,
+        np.random.default_rng((terms.seed, cell.repeat, cell.people)),
+        terms.labels,
+        shuffled=cell.kind is Kind.SHUFFLED,
     )
     if cell.kind is not Kind.PRIVATE:
         point = trained_openly(setting.model, people, setting.start, recipe)
         spent = None
     else:
-        spent = calibrated(recipe.schedule, cell.epsilon, delta)
+        spent = calibrated(recipe.schedule, cell.epsilon, terms.delta)
         noise = Noise(spent.noise_multiplier, source)
         point = trained_privately(
             setting.model, people, setting.start, recipe, noise, planned=cell.people
         )
     logits = setting.model.logits(point, setting.tested)
-    return Tried(counted(logits, ground.tested, seed), spent, setting.model.size)
+    return Tried(counted(logits, ground.tested, terms.seed), spent, setting.model.size)
 
 
 def public_counts(ground: Ground, seed: int) -> Counts:
@@ -148,23 +157,12 @@ def public_counts(ground: Ground, seed: int) -> Counts:
     return counted(logits * np.asarray(head.slopes) + np.asarray(head.shifts), ground.tested, seed)
 
 
-def cohort_of(heard: Heard, features: Floats, truth: Truths, people: int, seed: int) -> People:
-    """A simulated cohort that speaks with these voices, as private training takes it.
-
-    Each simulated person is a person of their own, whoever else has the same voice.
-    """
-    places = np.arange(len(features), dtype=np.float32)[:, None]  # exact below 2^24
-    voices = Voices(embeddings=places, speaker=heard.speaker, affect=heard.affect, made_up=False)
-    rows, names = [], []
-    for number, one in enumerate(simulated_cohort(voices, people, seed)):
-        own = np.concatenate([told.windows[:, 0] for told in one.answered]).astype(np.intp)
-        rows.append(own)
-        names.extend([f"simulated-{number:05d}"] * len(own))
-    return People.of(features, truth, heard.known, names, rows=np.concatenate(rows))
-
-
 def counted(logits: Reals, heard: Heard, seed: int) -> Counts:
-    """Right and wrong at 0.5, of windows and of sessions of six, int64 (S, 3, 2, 4)."""
+    """Right and wrong at 0.5, of windows and of sessions of six, int64 (S, 3, 2, 4).
+
+    Raises:
+        RecordingError: of some task nobody has six windows, or nobody six others.
+    """
     rng = np.random.default_rng(seed)
     speakers = np.unique(heard.speaker)
     counts = np.zeros((len(speakers), len(TASKS), len(LEVELS), 4), np.int64)
@@ -172,6 +170,11 @@ def counted(logits: Reals, heard: Heard, seed: int) -> Counts:
         known = heard.known[:, task]
         truth, owner = heard.truth[known, task], heard.speaker[known]
         sessions = pooled(logits[known, task], truth, owner, SIX, rng)
+        if not both_sides(sessions.truth):
+            raise RecordingError(
+                f"No tested speaker has six windows with and six without {TASKS[task]}.",
+                "Sessions need recordings with more clips of each emotion, as RAVDESS has.",
+            )
         levels = (
             (sigmoid(logits[known, task]), truth, owner),
             (sessions.scores, sessions.truth, sessions.people),
@@ -208,12 +211,3 @@ def _narrowed(ground: Ground) -> Frame:
         return ground.frame.along(ground.public_head)
     except ContractError:
         return ground.frame
-
-
-def _shuffled(heard: Heard, rng: np.random.Generator) -> Truths:
-    """Labels permuted among each speaker's windows."""
-    truth = heard.truth.copy()
-    for speaker in np.unique(heard.speaker):
-        own = np.flatnonzero(heard.speaker == speaker)
-        truth[own] = truth[rng.permutation(own)]
-    return truth

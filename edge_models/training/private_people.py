@@ -23,6 +23,9 @@ WINDOW_SHARES: Final[Shares] = (0.12, 0.12, 0.24)
 """Windows that sound sad, fearful, or either, among people at large: what `cohort`'s published
 sums and mixing say (a mean PHQ of 4 and GAD-7 of 3.7), rounded; nobody's windows were counted."""
 
+ANSWER_SHARES: Final[Shares] = (0.108, 0.091, 0.150)
+"""Adults at large with PHQ-9 >= 10, GAD-7 >= 10, or either: see `cohort` for the survey."""
+
 
 def label_weights(truth: Truths, known: Truths, shares: Shares = WINDOW_SHARES) -> Floats:
     """What each label counts for, float32 (N, 3): the rarer class 1, the other its odds.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_models.training.private_accounting import RELATION, UNIT, accountant
+from edge_models.training.private_cohort import Labels
 from edge_models.training.private_curve import RECIPES, Kind
 from edge_models.training.private_figures import METRICS, WITHIN, Figure, enough
 from edge_models.training.private_ground import Body
@@ -26,6 +27,7 @@ class Made:
     """How a curve was made: everything but its figures."""
 
     body: Body
+    labels: Labels
     embedding_size: int
     speakers: int
     private_speakers: int
@@ -59,9 +61,16 @@ def caveats(made: Made) -> tuple[str, ...]:
         Body.SHIPPED: "The frozen body is the shipped bundle's, trained on every speaker, tested "
         "ones included: figures of heads are too good, and epsilon covers the head alone.",
     }[made.body]
+    labels = {
+        Labels.ACTED: "Each window of a person is labelled by the emotion that was acted in it. No "
+        "study has such labels: with questionnaires' (--labels answers) more people are needed.",
+        Labels.ANSWERS: "Each window is labelled by its person's answers around it (PHQ-8 or "
+        "GAD-7 from 10), as in a study; tested is the acted emotion, which training never saw.",
+    }[made.labels]
     return (
         "Affect figures on acted speech: not a diagnosis, not a clinical figure.",
         shared,
+        labels,
         body,
         f"Unit of privacy: the {UNIT}; neighbours differ by {RELATION}. Clipping is by person, "
         f"whatever the number of windows. Epsilon at delta {made.delta:.0e} by {accountant()}. "
