@@ -227,7 +227,7 @@ def test_an_interrupted_curve_goes_on_and_is_written_when_whole(
     told = json.loads((tmp_path / "curve.json").read_text("utf-8"))
     assert told["unit"] == "person" and told["made"]["is_simulated_noise"]
     page = (tmp_path / "curve.md").read_text("utf-8")
-    for word in ("simulated participant", "seed 1", "dp-accounting", "not a diagnosis", "ε = 2"):
+    for word in ("simulated participant", "seed 1", "dp-accounting", "Nothing is claimed", "ε = 2"):
         assert word in page
     with (tmp_path / "curve.csv").open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
@@ -244,7 +244,7 @@ def test_the_shipped_body_has_heard_everybody_and_the_page_says_so(
     drawn(*small[:-4], "--body", "shipped", "--out", str(tmp_path), windows=wide)
     page = (tmp_path / "curve.md").read_text("utf-8")
     assert "too good" in page
-    assert "cryptographic generator" in page and "simulation, not fit" not in page
+    assert "cryptographic generator" in page and "Nothing is claimed" not in page
 
 
 @pytest.mark.parametrize(

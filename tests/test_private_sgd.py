@@ -147,6 +147,7 @@ def test_windows_come_in_turn_and_none_is_left_out() -> None:
     people = some_people(people=3, each=10)
     seen = [people.batch(np.asarray([1]), step, 4).features for step in range(5)]
     assert len(np.unique(np.concatenate(seen, axis=1)[0], axis=0)) == 10
+    assert np.array_equal(seen[2][0, 2:], seen[0][0, :2])  # after the last comes the first
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

@@ -94,7 +94,7 @@ def markdown(made: Made, figures: Sequence[Figure]) -> str:
             lines += list(_table(figures, "distress", level, metric))
     for task in ("sadness", "fear"):
         lines += list(_table(figures, task, "session", METRICS[0]))
-    lines += ["## What was spent", "", *_costs(figures)]
+    lines += [*_costs(made, figures)]
     return "\n".join(lines) + "\n"
 
 
@@ -144,12 +144,14 @@ def _label(figure: Figure) -> str:
     return "no privacy" if figure.kind is Kind.OPEN else "no privacy, shuffled labels"
 
 
-def _costs(figures: Sequence[Figure]) -> Iterator[str]:
-    told: dict[str, None] = {}
-    for figure in figures:
-        if figure.spent is not None:
-            told[f"- {figure.scope}: {figure.spent.statement}"] = None
-    yield from told
+def _costs(made: Made, figures: Sequence[Figure]) -> Iterator[str]:
+    yield "## What was spent"
+    yield ""
+    if made.is_simulated_noise:
+        yield "Nothing is claimed: noise of a known seed can be taken off. Fresh, it would be:"
+        yield ""
+    spent = dict.fromkeys((f.scope, f.spent.statement) for f in figures if f.spent is not None)
+    yield from (f"- {scope}: {statement}" for scope, statement in spent)
     yield ""
 
 
