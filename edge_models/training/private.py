@@ -218,7 +218,7 @@ def _made(
 def _setting(windows: Windows, arguments: argparse.Namespace) -> str:
     """A digest of everything but the cell that a cell's figures depend on."""
     digest = hashlib.sha256()
-    recipes = {str(scope): asdict(recipe) for scope, recipe in RECIPES.items()}
+    recipes = [asdict(one) for one in RECIPES[Labels(arguments.labels)].values()]
     chosen = (arguments.body, arguments.labels, arguments.delta, arguments.seed)
     for word in (_VERSION, *chosen, PUBLIC_SEED, recipes):
         digest.update(f"{word!r};".encode())

@@ -52,10 +52,21 @@ class Kind(StrEnum):
     SHUFFLED = "shuffled"
 
 
+_HEADS: Final = Schedule(60, 0.5)
+_BODIES: Final = Schedule(40, 0.5)
 RECIPES: Final = {
-    Scope.HEAD: Recipe(Schedule(60, 0.5), clip=0.1, rate=4.0, windows=32),
-    Scope.NARROW: Recipe(Schedule(60, 0.5), clip=0.1, rate=4.0, windows=32),
-    Scope.BODY: Recipe(Schedule(40, 0.5), clip=0.1, rate=1.0, windows=16, momentum=0.9),
+    Labels.ACTED: {
+        Scope.HEAD: Recipe(_HEADS, clip=0.1, rate=4.0, windows=32),
+        Scope.NARROW: Recipe(_HEADS, clip=0.1, rate=4.0, windows=32),
+        Scope.BODY: Recipe(_BODIES, clip=0.1, rate=1.0, windows=16, momentum=0.9),
+    },
+    # All windows of a person have one label: a small clip would undo that the rarer class weighs
+    # more, and the commoner one would be all that is learnt.
+    Labels.ANSWERS: {
+        Scope.HEAD: Recipe(_HEADS, clip=1.0, rate=2.0, windows=32),
+        Scope.NARROW: Recipe(_HEADS, clip=1.0, rate=2.0, windows=32),
+        Scope.BODY: Recipe(_BODIES, clip=1.0, rate=0.3, windows=16, momentum=0.9),
+    },
 }
 
 
@@ -126,7 +137,7 @@ def tried(cell: Cell, ground: Ground, terms: Terms, source: Source) -> Tried:
     Raises:
         ContractError: the cohort's size or epsilon is out of bounds.
     """
-    recipe = RECIPES[cell.scope]
+    recipe = RECIPES[terms.labels][cell.scope]
     setting = _setting(cell.scope, ground, terms.seed)
     people = cohort_of(
         ground.private,

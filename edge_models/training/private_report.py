@@ -156,7 +156,7 @@ def _costs(made: Made, figures: Sequence[Figure]) -> Iterator[str]:
 
 
 def _json(made: Made, figures: Sequence[Figure]) -> str:
-    recipes = {str(scope): asdict(recipe) for scope, recipe in RECIPES.items()}
+    recipes = {str(scope): asdict(recipe) for scope, recipe in RECIPES[made.labels].items()}
     works = [
         {"scope": scope, "people": people, "epsilon": epsilon}
         for (scope, people), epsilon in enough(figures).items()
