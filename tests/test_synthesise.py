@@ -224,6 +224,8 @@ def test_the_frame_comes_from_other_people_alone(
     loud[shouting] *= 50
     moved = parted(replace(windows, summaries=loud), test, background, level, 1)
     others = part.train.person != "p01"
+    alone = parted(windows.at(~shouting), test[~shouting], background, level, 1).train
+    assert np.array_equal(part.train.values[others], alone.values)
     assert np.array_equal(part.train.values[others], moved.train.values[others])
     assert not np.array_equal(part.train.values[~others], moved.train.values[~others])
 

@@ -23,9 +23,9 @@ from edge_models.training.streams import (
     Kind,
     Places,
     Windows,
+    own_windows,
     passed,
     population_of,
-    random_order,
 )
 from edge_models.training.synthesis.table import (
     BOUND,
@@ -33,6 +33,7 @@ from edge_models.training.synthesis.table import (
     Reals,
     Table,
     behind_enough,
+    enough,
     labels_of,
 )
 
@@ -94,16 +95,16 @@ def parted(
     Labels with too few people behind them are left out of both.
 
     Raises:
-        RecordingError: nothing is left to learn from.
+        RecordingError: there are too few people to learn from, or no label has enough.
     """
-    rng = np.random.default_rng(seed)
     people = windows.at(~test)
+    enough(people.person)
     outside = people if background is None else background
     population = population_of(outside)
     model = trained(people, seed) if level is Level.EMBEDDING else None
-    frame = _frame(level, population, outside, model, background is not None, rng)
+    frame = _frame(level, population, outside, model, background is not None, seed)
     tables = [
-        _table(windows.at(rows), level, population, model, frame, rng) for rows in (~test, test)
+        _table(windows.at(rows), level, population, model, frame, seed) for rows in (~test, test)
     ]
     train = tables[0].at(behind_enough(tables[0]))
     if not len(train):
@@ -120,7 +121,7 @@ def _frame(
     outside: Windows,
     model: Int8Model | None,
     public: bool,
-    rng: np.random.Generator,
+    seed: int,
 ) -> Frame:
     size = len(population)
     names = SUMMARY_NAMES if size == len(SUMMARY_NAMES) else _numbered("functional", size)
@@ -130,7 +131,7 @@ def _frame(
     if model is None:
         z = tuple(f"z {name}" for name in names)
         return Frame(np.zeros(size), np.ones(size), z, public)
-    embedded = _embedded(outside, model, rng)[0]
+    embedded = _embedded(outside, model, seed)[0]
     spread = np.maximum(embedded.std(axis=0), _LEAST_SPREAD)
     return Frame(embedded.mean(axis=0), spread, _numbered("embedding", len(spread)), public)
 
@@ -145,29 +146,34 @@ def _table(
     population: Population,
     model: Int8Model | None,
     frame: Frame,
-    rng: np.random.Generator,
+    seed: int,
 ) -> Table:
     if level is Level.SUMMARY:
         places = np.arange(len(windows))
         values = windows.summaries.astype(np.float64)
     elif model is not None:
-        values, places = _embedded(windows, model, rng)
+        values, places = _embedded(windows, model, seed)
     else:
-        values, places = _normalised(windows, population, rng)
+        values, places = _normalised(windows, population, seed)
     told = windows.at(places)
     held = np.clip((values - frame.centre) / frame.spread, -BOUND, BOUND)
     group = np.char.add(np.char.add(told.dataset, " "), told.sex)
     return Table(held.reshape(len(places), len(frame.names)), labels_of(told), told.person, group)
 
 
-def _normalised(
-    windows: Windows, population: Population, rng: np.random.Generator
-) -> tuple[Reals, Places]:
-    streams = [own for kind in Kind for own in random_order(windows, kind, rng)]
+def _normalised(windows: Windows, population: Population, seed: int) -> tuple[Reals, Places]:
+    """Everybody's windows in an order of their own, which nobody else's presence changes."""
+    streams = [
+        np.random.default_rng([seed, *person.encode()]).permutation(
+            own_windows(windows, person, kind, 0)
+        )
+        for kind in Kind
+        for person in np.unique(windows.person).tolist()
+    ]
     heard = passed(windows, population, streams)
     return heard.z.astype(np.float64).reshape(-1, len(population)), heard.places
 
 
-def _embedded(windows: Windows, model: Int8Model, rng: np.random.Generator) -> tuple[Reals, Places]:
-    z, places = _normalised(windows, model.population, rng)
+def _embedded(windows: Windows, model: Int8Model, seed: int) -> tuple[Reals, Places]:
+    z, places = _normalised(windows, model.population, seed)
     return model.body.run(z.astype(np.float32)).astype(np.float64), places

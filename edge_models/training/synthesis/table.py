@@ -165,6 +165,20 @@ def behind_enough(table: Table) -> Flags:
     return kept
 
 
+def enough(people: Words) -> None:
+    """Whether a synthesiser may learn from the owners of these rows.
+
+    Raises:
+        RecordingError: they are too few.
+    """
+    count = len(np.unique(people))
+    if count < FEWEST_PEOPLE:
+        raise RecordingError(
+            f"{count} people are too few to make synthetic windows from: each would shine through.",
+            f"Give recordings of at least {FEWEST_PEOPLE} people, besides those held out.",
+        )
+
+
 def checked(table: Table) -> Table:
     """The table, if a synthesiser may learn from it.
 
@@ -175,13 +189,7 @@ def checked(table: Table) -> Table:
         raise RecordingError(
             "Some windows hold numbers that aren't finite.", "Describe the recordings anew."
         )
-    people = len(np.unique(table.person))
-    if people < FEWEST_PEOPLE:
-        raise RecordingError(
-            f"{people} people are too few to make synthetic windows from: each would shine "
-            "through.",
-            f"Give recordings of at least {FEWEST_PEOPLE} people.",
-        )
+    enough(table.person)
     if len(np.unique(table.labels.keys)) < 2:
         raise RecordingError(
             "All windows have one label, so nothing can be told apart in synthetic ones.",
