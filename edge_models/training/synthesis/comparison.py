@@ -15,10 +15,10 @@ The rule, written before any figure was seen:
 If none is left, nothing is published.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 import numpy as np
 
@@ -37,8 +37,20 @@ ROWS_EACH: Final = 50
 DECIDING: Final = "distress"
 ALIKE: Final = 0.01
 
-FitsTold = Callable[[Sequence[tuple[int, Contender]]], Iterator[tuple[int, Contender]]]
-AttacksTold = Callable[[Sequence[Contender]], Iterator[Contender]]
+Item = TypeVar("Item")
+
+
+class Told(Protocol):
+    """Hands on what is worked through, and shows how far it is."""
+
+    def __call__(self, items: Sequence[Item], text: str) -> Iterator[Item]:
+        """The items, one by one."""
+
+
+def silently(items: Sequence[Item], text: str) -> Iterator[Item]:
+    """The items, shown to nobody."""
+    del text
+    return iter(items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +102,7 @@ def compared(
     methods: Sequence[Contender],
     seed: int,
     kept: Path,
-    fits_told: FitsTold = iter,
-    attacks_told: AttacksTold = iter,
+    told: Told = silently,
 ) -> Comparison:
     """Fit, draw and measure every contender in every fold; draws are kept in the folder `kept`.
 
@@ -99,16 +110,18 @@ def compared(
         RecordingError: the windows can't be learnt from.
     """
     parts = {
-        int(fold): parted(windows, windows.fold == fold, background, level, seed)
-        for fold in np.unique(windows.fold)
+        fold: parted(windows, windows.fold == fold, background, level, seed)
+        for fold in told(np.unique(windows.fold).tolist(), "Parting people into folds")
     }
     draws: dict[tuple[int, str], Drawn] = {}
-    for fold, one in fits_told([(fold, one) for fold in parts for one in methods]):
+    for fold, one in told(
+        [(fold, one) for fold in parts for one in methods], "Fitting synthesisers, fold by fold"
+    ):
         draws[fold, one.name] = drawn(parts[fold], one, fold, seed, kept)
     folds = list(parts.values())
     figures = tuple(
         _figures(one, folds, [draws[fold, one.name] for fold in parts], seed)
-        for one in attacks_told(methods)
+        for one in told(methods, "Attacking what they drew")
     )
     rng = np.random.default_rng(seed)
     real = [part.train for part in folds]

@@ -18,7 +18,7 @@ from edge_models.training.streams import Windows
 from edge_models.training.synthesis import report
 from edge_models.training.synthesis.comparison import ROWS_EACH, Comparison, Figures
 from edge_models.training.synthesis.contenders import Contender
-from edge_models.training.synthesis.levels import Frame, parted
+from edge_models.training.synthesis.levels import Frame, Level, parted
 from edge_models.training.synthesis.table import Table, Vocabulary
 
 TABLE: Final = "synthetic.csv"
@@ -52,13 +52,14 @@ def publish(
 
 def _about(chosen: Contender, told: report.Told, people: int) -> dict[str, object]:
     budget = chosen.budget
-    whole = budget is not None and told.level != "embedding"
+    whole = budget is not None and told.level is not Level.EMBEDDING
     return {
         "format": 1,
         "synthetic": True,
         "method": chosen.name,
         "level": str(told.level),
         "people": people,
+        "synthesiser_epsilon": budget.epsilon if budget else None,
         "epsilon": budget.epsilon if budget and whole else None,
         "delta": budget.delta if budget and whole else None,
         "privacy": report.promise(

@@ -3,7 +3,7 @@
     sottovoce synthesise --out DIR                     all methods on z-scores; two also at ε = 8
     sottovoce synthesise --out DIR --level embedding   another level; or summary
     sottovoce synthesise --out DIR --method copula     one family of methods only
-    sottovoce synthesise --out DIR --epsilon 4         only a table with this ε may win
+    sottovoce synthesise --out DIR --epsilon 4         only a method with this ε may win
 
 DIR gets comparison.md, comparison.json and, if a method wins, synthetic.csv with synthetic.json
 beside it. All recordings with an affect label take part; each method is tested on people whom it
@@ -56,7 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", choices=("all", *FAMILIES), default="all")
     parser.add_argument("--level", type=Level, choices=tuple(Level), default=Level.NORMALISED)
     parser.add_argument(
-        "--epsilon", type=float, help=f"of each person, at delta {DELTA:g}; such a table or none"
+        "--epsilon",
+        type=float,
+        help=f"of each person, at delta {DELTA:g}; only methods with it may win",
     )
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
 
@@ -105,6 +107,10 @@ def synthesised(
         raise RecordingError(
             f"'{families[0]}' has no variant with an ε.", "Choose --method copula, gan or all."
         )
+
+    def shown(items: Sequence[Item], text: str) -> Iterator[Item]:
+        return _shown(items, text, console)
+
     told = report.Told(level, seed, *licence, budget, epsilon is not None)
     out.mkdir(parents=True, exist_ok=True)
     kept = out / f".unfinished-{_fingerprint(windows, background, level, seed, budget)}"
@@ -115,8 +121,7 @@ def synthesised(
         methods,
         seed,
         kept,
-        lambda pairs: _shown(pairs, "Fitting synthesisers, fold by fold", console),
-        lambda ones: _shown(ones, "Attacking what they drew", console),
+        shown,
     )
     won = winner(comparison.figures, with_epsilon=told.with_epsilon)
     chosen = next((one for one in methods if won is not None and one.name == won.name), None)
