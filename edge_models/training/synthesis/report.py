@@ -35,15 +35,16 @@ def promise(epsilon: float | None, delta: float, level: Level) -> str:
             "It has no ε: it is synthetic, and that alone protects nobody. What speaks for it are "
             "the attacks that were tried, and no others."
         )
+    whose = "Its synthesiser" if level is Level.EMBEDDING else "It"
     said = (
-        f"It has ε = {epsilon:g} at δ = {delta:g} for each person with all their windows (added or "
+        f"{whose} has ε = {epsilon:g} at δ = {delta:g} for each person with all their windows (added or "
         "left out; dp-accounting, Rényi orders), for this one table. How many people there are, "
         "and behind each label, is public."
     )
     if level is Level.EMBEDDING:
         said += (
-            " That is for the synthesiser alone: the body that made the embeddings learnt from "
-            "the same people without an ε, so the table as a whole has none."
+            " But the body that made the embeddings learnt from the same people without an ε, so "
+            "the table as a whole has none."
         )
     return said
 
@@ -105,7 +106,12 @@ def markdown(comparison: Comparison, won: Figures | None, told: Told) -> str:
         ),
         "## Leakage",
         "Members against held-out people. *copying* is a planted leak: attacks that miss it would "
-        "be worth nothing.",
+        "be worth nothing."
+        + (
+            " The body learnt from the members too: what it tells of them counts here as well."
+            if told.level is Level.EMBEDDING
+            else ""
+        ),
         _table(("", "attack", "members", "control", "excess"), _attacked(comparison.figures)),
         _table(
             ("", "membership", "AUC", "before a false alarm", "windows at 1 %", "at 0.1 %"),
