@@ -37,9 +37,9 @@ def promise(epsilon: float | None, delta: float, level: Level) -> str:
         )
     whose = "Its synthesiser" if level is Level.EMBEDDING else "It"
     said = (
-        f"{whose} has ε = {epsilon:g} at δ = {delta:g} for each person with all their windows (added or "
-        "left out; dp-accounting, Rényi orders), for this one table. How many people there are, "
-        "and behind each label, is public."
+        f"{whose} has ε = {epsilon:g} at δ = {delta:g} for each person with all their windows "
+        "(added or left out; dp-accounting, Rényi orders), for this one table. How many people "
+        "there are, and behind each label, is public."
     )
     if level is Level.EMBEDDING:
         said += (
