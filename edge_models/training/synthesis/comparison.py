@@ -3,7 +3,8 @@
 Rules it upholds: each fold's synthesiser, frame and body learn from the other folds' people only;
 all methods draw the same labels; what was drawn is kept, so an interrupted run resumes.
 
-The rule, written before any figure was seen:
+The rule, written before any attack had been run and any comparison made (how well single windows
+of two folds were told had been seen in trials):
 
     1. a table may be published if no attack tells the people behind it from held-out people:
        every attack's 95 % interval over people reaches what it is against strangers
