@@ -1,0 +1,1 @@
+"""Synthetic windows: three ways to make them, and how close they come to people and to persons."""
