@@ -26,9 +26,11 @@ OUTLIER_SPREADS: Final = 5.0
 Z_BOUND: Final = 4.0
 """The z-scores' range, which is also the range of the body's int8 input."""
 
-MEAN_WEIGHT: Final = 4.0
-SPREAD_WEIGHT: Final = 12.0
-"""How many windows the population counts for: a spread takes more windows to know than a mean."""
+MEAN_WEIGHT: Final = 1.0
+SPREAD_WEIGHT: Final = 4.0
+"""How many windows the population counts for: a spread takes more windows to know than a mean.
+
+Both are small, because what is left of the population's mean tells who somebody is."""
 
 LONGEST_MEMORY: Final = 360.0
 """Windows (an hour of speech) after which older ones fade: voices change with season and age."""
@@ -42,7 +44,8 @@ class Population:
     """What functionals look like among the people of the training: each float32 (F,).
 
     `median` and `spread` (robust, positive) scale a functional; `mean` and `deviation`
-    (positive) describe the scaled ones, outliers held at `OUTLIER_SPREADS`.
+    (positive: how one person's windows scatter) describe the scaled ones, outliers held at
+    `OUTLIER_SPREADS`.
     """
 
     median: Row
@@ -60,8 +63,10 @@ class Population:
             raise ContractError("A population's spreads are positive.")
 
     @classmethod
-    def of(cls, summaries: Row) -> Self:
-        """The population of a table of windows, float32 (N, F), N ≥ 2.
+    def of(cls, summaries: Row, people: npt.NDArray[np.str_] | None = None) -> Self:
+        """The population of a table of windows, float32 (N, F), N ≥ 2, of people (N,).
+
+        Without `people` all windows count as one person's.
 
         Raises:
             ContractError: the table is empty or holds numbers that aren't finite.
@@ -73,7 +78,8 @@ class Population:
         fallback = np.maximum(summaries.std(axis=0), 1e-6 + 1e-6 * np.abs(median))
         spread = np.where(spread > 1e-9, spread, fallback)
         scaled = _held(summaries.astype(np.float64), median, spread)
-        deviation = np.maximum(scaled.std(axis=0), 1e-3)
+        apart = scaled - _means(scaled, people)
+        deviation = np.maximum(apart.std(axis=0), 1e-3)
         rows = (median, spread, scaled.mean(axis=0), deviation)
         return cls(*(row.astype(np.float32) for row in rows))
 
@@ -83,6 +89,16 @@ class Population:
     def scaled(self, summary: Row) -> _Wide:
         """A window's functionals in spreads from the median, outliers held: float64 (F,)."""
         return _held(summary.astype(np.float64), self.median, self.spread)
+
+
+def _means(scaled: _Wide, people: npt.NDArray[np.str_] | None) -> _Wide:
+    """The mean of each window's person, float64 (N, F)."""
+    if people is None:
+        return np.broadcast_to(scaled.mean(axis=0), scaled.shape)
+    _, owner, counts = np.unique(people, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(counts), scaled.shape[1]))
+    np.add.at(sums, owner, scaled)
+    return np.asarray((sums / counts[:, None])[owner])
 
 
 def _held(values: _Wide, median: npt.ArrayLike, spread: npt.ArrayLike) -> _Wide:
