@@ -39,7 +39,7 @@ NEEDED: Final = frozenset(
         "consent.md",
     }
 )
-OPTIONAL: Final = frozenset({"agreement.md", "gate.md", "policy.sig"})
+OPTIONAL: Final = frozenset({"agreement.md", "gate.md", "moments.json", "policy.sig"})
 """Chapters of the card, kept for the next one, and a study's signature over the policy."""
 LARGEST_BODY_BYTES: Final = 300_000
 """A body that is made has fewer."""

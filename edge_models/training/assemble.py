@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from edge_models import alignment
 from edge_models.baseline import Baseline
 from edge_models.bundle import Bundle, load_bundle
 from edge_models.card_statement import MEASURED, Statement, statement_of, text_of
@@ -77,11 +78,12 @@ def licence_of(clips: Sequence[Clip]) -> tuple[str, str]:
 
 
 def write_body(folder: Path, model: Int8Model, head: Head, functionals: Sequence[str]) -> None:
-    """Write both bodies, the head and the population."""
+    """Write both bodies, the head, the population and everybody's moments."""
     (folder / "body.onnx").write_bytes(onnx_body(model.body))
     (folder / "body.tflite").write_bytes(tflite_body(model.body))
     (folder / "head.json").write_bytes(head.model_dump_json(indent=1).encode() + b"\n")
     (folder / "population.json").write_bytes(written(model.population, tuple(functionals)))
+    (folder / "moments.json").write_bytes(alignment.written(model.moments))
 
 
 def write_golden(

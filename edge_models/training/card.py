@@ -17,7 +17,7 @@ from edge_models.card_statement import MEASURED, Figure, Statement
 from edge_models.golden import Agreement
 from edge_models.manifest import FileEntry, Thresholds
 from edge_models.training.corpora import Clip
-from edge_models.training.encoder import EMBEDDING, HIDDEN
+from edge_models.training.encoder import EMBEDDING
 from edge_models.training.evaluate import SIX, Affect, Condition, Evaluation
 from edge_models.training.gate import GateFigures
 from edge_models.training.gate_figures import SNRS_DB
@@ -41,7 +41,10 @@ _LIMITS = """\
 - Scores are calibrated as if both answers were equally common. At another base rate they must be
   shifted by its log-odds; the band edges are not clinical cut-offs.
 - Distress is scored for itself and may come out below sadness or fear.
-- The embedding still tells people apart to some degree; suppressing that is not claimed here.
+- The first windows of a person, which no baseline knows yet, tell more of who it is than later
+  ones. The functionals before the baseline tell nearly everything; they never leave the device.
+- A body and moments that were learnt from few people suppress what attackers of these people could
+  find; another attacker, or hundreds of windows of one person, may find more.
 - Facial features are computed and shown to their owner, but not scored: no openly licensed labelled
   recordings of faces that would fit the tasks are at hand.
 - The shipped network is trained on everybody; the figures are those of networks trained without
@@ -128,8 +131,11 @@ def _how(made: Made) -> str:
 3. The person's own running baseline: means shrunk to the population by {MEAN_WEIGHT:g} windows'
    weight, spreads by {SPREAD_WEIGHT:g}; memory {LONGEST_MEMORY:g} windows; z-scores within ±4.
    It is causal: a window is measured against earlier ones only.
-4. An int8 network 88 → {HIDDEN} (ReLU) → {EMBEDDING}: the embedding.
-5. A linear head of {3 * (EMBEDDING + 1)} parameters, and a slope and a shift for each score.
+4. An int8 body 88 → {EMBEDDING}, linear: the raw embedding.
+5. The person's own running moments: mean and covariance of the raw embedding are moved to
+   everybody's, causally, so that neither where somebody's windows lie nor how they scatter tells
+   who it is. The result is the embedding: level 3, what is kept for learning.
+6. A linear head of {3 * (EMBEDDING + 1)} parameters, and a slope and a shift for each score.
 
 Bands: middle from {limits.middle_from:g}, high from {limits.high_from:g}."""
 

@@ -20,13 +20,16 @@ from edge_models.errors import RecordingError
 from edge_models.training.corpora import EMOTIONS, Clip, LeftOut, folds_of, labels_of
 from edge_models.training.described_cache import Cache
 from edge_models.training.hearing import WINDOW_ROWS, Ear, FrontEnd, Source
-from edge_models.training.streams import Floats, Kind, Windows
+from edge_models.training.streams import FIRST_OTHER_SPEED, Floats, Kind, Windows
 
 __all__ = ["FOLDS", "FrontEnd", "described"]
 
 FOLDS: Final = 5
-TAKES: Final = 2
+TAKES: Final = FIRST_OTHER_SPEED
 """Each person is heard as recorded, and once more at a level of their own: microphones differ."""
+
+SPEEDS: Final = (0.88, 1.13)
+"""What training hears besides, so that a few dozen voices are more: slower and faster."""
 
 SOFTEST_DB: Final = -15.0
 LOUDEST_DB: Final = 6.0
@@ -75,13 +78,15 @@ def described(
     *,
     cache: Cache | None = None,
     skipped: Callable[[LeftOut], None] | None = None,
+    speeds: Sequence[float] = (),
 ) -> Windows:
     """Every clip as one window (a long one as several), and joined windows of about ten seconds.
 
     A window is left out as the device would: with less than half a second of speech where the
     recording is one window, three seconds where it is cut into several. `told` wraps the clips to
     show progress; with a `cache` a run resumes where it stopped; `skipped` is told of clips that
-    can't be read or hold too little speech.
+    can't be read or hold too little speech. Each of `speeds` is one more take of every clip, which
+    is in no joined window.
 
     Raises:
         RecordingError: more than half of the clips give no window, or they are features only.
@@ -103,6 +108,9 @@ def described(
                 single += windows
                 if windows and rows <= WINDOW_ROWS:
                     short.append(_Heard(place, take, source, rows))
+            for take, speed in enumerate(speeds, FIRST_OTHER_SPEED):
+                other = Source(folder / clip.path, 0.0, clip.turns, speed)
+                single += _windows(ear, other, place, take, lost)[0]
         joined += _joined(ear, short, clips, rng)
         ear.forget()
     _tell(lost, clips, skipped)

@@ -144,7 +144,7 @@ def _test(
         forgetting = 1.0 if condition is Condition.STRANGERS else 0.0
         heard = passed(people, model.population, streams, forgetting=forgetting)
         if len(heard.places):
-            into[condition][places[heard.places]] = model.logits(heard.z)
+            into[condition][places[heard.places]] = model.logits(model.embeddings(heard))
     return into
 
 

@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import soxr
 
 from edge_models import acoustic, recordings, speech_gate, windows
 from edge_models.acoustic import AcousticFrontEnd
@@ -62,11 +63,17 @@ class FrontEnd:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A recording at a level: `gain_db` is 0 for sound as recorded; `turns` as in `Clip`."""
+    """A recording at a level and a speed: 0 and 1 for sound as recorded; `turns` as in `Clip`.
+
+    At a `speed` of 1.1 it is a tenth faster, and pitch and formants are a tenth higher: another
+    speaker saying the same in the same mood (Ko et al., "Audio Augmentation for Speech
+    Recognition", Interspeech 2015).
+    """
 
     path: Path
     gain_db: float = 0.0
     turns: tuple[tuple[float, float], ...] = ()
+    speed: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,7 +149,7 @@ class Ear:
         if self._cache is None:
             return ""
         told = [
-            [self._content(source.path), round(source.gain_db, 6), source.turns]
+            [self._content(source.path), round(source.gain_db, 6), source.turns, source.speed]
             for source in sources
         ]
         return hashlib.sha256((self._ways + json.dumps(told)).encode()).hexdigest()
@@ -181,7 +188,8 @@ def heard_rows(front_end: FrontEnd, source: Source) -> Rows:
     """All rows of a recording; of one with turns, only the rows inside them."""
     descriptors, speech = [], []
     gain = np.float32(10 ** (source.gain_db / 20))
-    for window in windows_of(_at_level(read_recording(source.path), gain)):
+    sound = _at_speed(_at_level(read_recording(source.path), gain), source.speed)
+    for window in windows_of(sound):
         speech.append(front_end.gate.speech(window))
         descriptors.append(front_end.acoustic.descriptors(window))
         window.wipe()
@@ -190,7 +198,8 @@ def heard_rows(front_end: FrontEnd, source: Source) -> Rows:
         return rows
     own = np.zeros(len(rows.speech), np.bool_)
     for start_s, end_s in source.turns:
-        own[round(start_s * _ROWS_A_SECOND) : round(end_s * _ROWS_A_SECOND)] = True
+        start, end = (round(s / source.speed * _ROWS_A_SECOND) for s in (start_s, end_s))
+        own[start:end] = True
     return Rows(rows.descriptors[own], rows.speech[own])
 
 
@@ -201,6 +210,20 @@ def _at_level(blocks: Iterator[RawAudio], gain: np.float32) -> Iterator[RawAudio
             continue
         yield RawAudio(np.clip(block.samples * gain, -1, 1), block.first_sample)
         block.wipe()
+
+
+def _at_speed(blocks: Iterator[RawAudio], speed: float) -> Iterator[RawAudio]:
+    if speed == 1:
+        yield from blocks
+        return
+    stretched = soxr.ResampleStream(SAMPLE_RATE_HZ * speed, SAMPLE_RATE_HZ, 1, dtype="float32")
+    first = 0
+    for block in blocks:
+        samples = stretched.resample_chunk(block.samples)
+        block.wipe()
+        yield RawAudio(samples, first)
+        first += len(samples)
+    yield RawAudio(stretched.resample_chunk(np.zeros(0, np.float32), last=True), first)
 
 
 def _pieces(speech: npt.NDArray[np.bool_]) -> Iterator[slice]:

@@ -27,7 +27,16 @@ from edge_models.training.calibration import Platt
 from edge_models.training.corpora import EMOTIONS
 from edge_models.training.int8_model import trained
 from edge_models.training.private_people import Truths
-from edge_models.training.streams import Floats, Kind, Places, Windows, passed, random_order
+from edge_models.training.streams import (
+    Floats,
+    Kind,
+    Passed,
+    Places,
+    Windows,
+    embedded,
+    passed,
+    random_order,
+)
 
 TURNS: Final = 3
 _UNCALIBRATED: Final = Platt((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
@@ -69,7 +78,7 @@ class Ground:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Measure:
     population: Population
-    embed: Callable[[Floats], Floats]
+    embed: Callable[[Passed], Floats]
 
 
 def ground_of(windows: Windows, turn: int, seed: int, bundle: Bundle | None = None) -> Ground:
@@ -85,15 +94,13 @@ def ground_of(windows: Windows, turn: int, seed: int, bundle: Bundle | None = No
     if bundle is not None:
         private = np.concatenate([groups[(turn + 1) % TURNS], groups[(turn + 2) % TURNS]])
         body = Classifier(bundle)
-        measure = _Measure(
-            bundle.population, lambda z: np.asarray([body.embedding(row) for row in z], np.float32)
-        )
+        measure = _Measure(bundle.population, lambda stream: embedded(body, bundle.moments, stream))
         frame, head = bundle.frame, bundle.head
     else:
         private = groups[(turn + 1) % TURNS]
         public = windows.at(~np.isin(windows.person, np.concatenate([private, tested])))
         model = trained(public, seed)
-        measure = _Measure(model.population, lambda z: np.asarray(model.body.run(z), np.float32))
+        measure = _Measure(model.population, model.embeddings)
         heard = _heard(public, measure, tuple(Kind), seed)
         frame, head = Frame.of(heard.embeddings.astype(np.float64)), model.head(_UNCALIBRATED)
     return Ground(
@@ -137,7 +144,7 @@ def _heard(windows: Windows, measure: _Measure, kinds: tuple[Kind, ...], seed: i
         affect[emotion == EMOTIONS.index(word)] = word
     return Heard(
         stream.z,
-        measure.embed(stream.z),
+        measure.embed(stream),
         windows.truth[stream.places],
         windows.known[stream.places],
         windows.person[stream.places],

@@ -99,6 +99,23 @@ class Dense:
         return np.asarray(np.maximum(sums, 0) if self.relu else sums, np.float32)
 
 
+def straight(weights: Floats, bias: Floats) -> tuple[Dense, Dense]:
+    """A linear map, `weights` float32 (E, F) and `bias` (E,), as two layers with a ReLU between.
+
+    Each direction goes through twice, upright and upside down, and is put together again. Every
+    direction is brought to one size first, so that all use the same integers well.
+    """
+    sizes = np.maximum(np.abs(weights).max(axis=1), 1e-9)
+    upright, shifted = weights / sizes[:, None], bias / sizes
+    hidden = Dense(
+        np.concatenate([upright, -upright]).astype(np.float32),
+        np.concatenate([shifted, -shifted]).astype(np.float32),
+        relu=True,
+    )
+    back = np.concatenate([np.diag(sizes), -np.diag(sizes)], axis=1)
+    return hidden, Dense(back.astype(np.float32), np.zeros(len(sizes), np.float32), relu=False)
+
+
 def quantised(hidden: Dense, embed: Dense, calibration: Floats) -> QuantisedBody:
     """Choose ranges on calibration z-scores, float32 (N, F), and round the layers."""
     entering = Scale(float(np.float32(Z_BOUND / 127)), 0)

@@ -1,21 +1,31 @@
-"""Simulated streams: a person's windows in some order, normalised by their own causal baseline.
+"""Simulated streams: a person's windows in some order, measured by what came before them.
 
-Rules it upholds: training sees what the device will see, through the device's own `Baseline`; a
-window is never normalised by itself or by a later one; the population comes from training
-people only (the caller's duty, by the rows it passes).
+Rules it upholds: training sees what the device will see, through the device's own `Baseline` and
+`Alignment`; a window is never measured by itself or by a later one; the population comes from
+training people only (the caller's duty, by the rows it passes).
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_models.alignment import Alignment, Moments
 from edge_models.baseline import Baseline, Population
+from edge_models.classifier import Classifier
 
 Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.intp]
+
+
+FIRST_OTHER_SPEED: Final = 2
+"""Takes from this one on are of sound played slower or faster: another voice, same affect."""
+
+
+_LEAST_RUN: Final = 8
 
 
 class Kind(StrEnum):
@@ -31,7 +41,8 @@ class Windows:
 
     `summaries` float32 (N, F); `truth` and `known` bool (N, 3), a column for each task;
     `emotion` (N,) a place in `corpora.EMOTIONS` or -1; `person`, `dataset`, `sex` and `kind` are
-    (N,) arrays of words; `take` (N,) is 0 for sound as recorded, else at another level; `fold`
+    (N,) arrays of words; `take` (N,) is 0 for sound as recorded, 1 at another level, from
+    `FIRST_OTHER_SPEED` on at another speed; `fold`
     (N,) is the person's fold. Words, "" where unknown or where joined clips differ: `session` (N,)
     a day or repetition, `sentence` (N,) the text that was read, `language` (N,), `age_band` (N,).
     """
@@ -61,16 +72,21 @@ class Windows:
 
 
 def population_of(windows: Windows) -> Population:
-    """The population of some people's windows."""
-    return Population.of(windows.summaries)
+    """The population of some people's windows, those of another speed left out."""
+    true = windows.take < FIRST_OTHER_SPEED
+    return Population.of(windows.summaries[true], windows.person[true])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Passed:
-    """Windows in the order in which they passed: `places` (M,) into the table, `z` (M, F)."""
+    """Windows in the order in which they passed: `places` (M,) into the table, `z` (M, F).
+
+    `run` (M,) counts baselines: windows of one number were measured by one, in this order.
+    """
 
     places: Places
     z: Floats
+    run: Places
 
 
 def live_order(windows: Windows, rng: np.random.Generator) -> Iterator[Places]:
@@ -122,13 +138,54 @@ def passed(
     """
     places: list[int] = []
     rows: list[Floats] = []
+    runs: list[int] = []
+    run = -1
     for stream in streams:
-        baseline = Baseline.empty(population)
+        baseline, run = Baseline.empty(population), run + 1
         for place in stream:
             if forgetting and (rng is None or rng.random() < forgetting):
-                baseline = Baseline.empty(population)
+                baseline, run = Baseline.empty(population), run + 1
             summary = windows.summaries[place]
             places.append(int(place))
             rows.append(baseline.normalised(summary))
+            runs.append(run)
             baseline = baseline.including(summary)
-    return Passed(np.asarray(places, np.intp), np.asarray(rows, np.float32))
+    z = np.asarray(rows, np.float32).reshape(len(rows), len(population))
+    return Passed(np.asarray(places, np.intp), z, np.asarray(runs, np.intp))
+
+
+def aligned(embeddings: Floats, run: Places, moments: Moments | None) -> Floats:
+    """Embeddings of windows that passed, float32 (M, E), each by its own run's moments so far.
+
+    Without moments they stay as they are.
+    """
+    if moments is None or not len(embeddings):
+        return embeddings
+    moved = np.empty_like(embeddings)
+    own = Alignment.empty(moments)
+    for place, embedding in enumerate(embeddings):
+        if place and run[place] != run[place - 1]:
+            own = Alignment.empty(moments)
+        moved[place] = own.aligned(embedding)
+        own = own.including(embedding)
+    return moved
+
+
+def embedded(body: Classifier, moments: Moments | None, stream: Passed) -> Floats:
+    """Aligned embeddings, float32 (M, E), by a bundle's body and moments."""
+    raw = np.asarray([body.embedding(z) for z in stream.z], np.float32)
+    return aligned(raw.reshape(len(raw), body.embedding_size), stream.run, moments)
+
+
+def moments_of(embeddings: Floats, run: Places) -> Moments:
+    """Everybody's moments of raw embeddings, float32 (M, E): the averages of each run's own.
+
+    Runs of fewer than `_LEAST_RUN` windows are left out while others are there.
+    """
+    wide = embeddings.astype(np.float64)
+    runs = [wide[run == one] for one in np.unique(run)]
+    long = [rows for rows in runs if len(rows) >= _LEAST_RUN] or [wide]
+    covariance = np.mean([np.atleast_2d(np.cov(rows.T, ddof=0)) for rows in long], axis=0)
+    ridge = 1e-6 * max(float(np.trace(covariance)), 1e-6)
+    mean = np.mean([rows.mean(axis=0) for rows in long], axis=0)
+    return Moments(mean, covariance + ridge * np.eye(len(mean)))

@@ -38,7 +38,7 @@ from edge_models.runner import OnnxGraph, TfliteGraph
 from edge_models.training import assemble
 from edge_models.training.card import Made, card, gate_chapter, main_figure
 from edge_models.training.corpora import LOADERS, Clip, Measured, gathered, what_is_measured
-from edge_models.training.described import FrontEnd, described
+from edge_models.training.described import SPEEDS, FrontEnd, described
 from edge_models.training.described_cache import Cache, usual_folder
 from edge_models.training.evaluate import Evaluation, evaluated
 from edge_models.training.export_frontend import export_frontend
@@ -104,6 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
             lambda told: _shown(told, "Describing recordings", console),
             cache=Cache(arguments.cache or usual_folder()),
             skipped=lambda part: console.print(f"Of the recordings {part}."),
+            speeds=SPEEDS,
         )
         evaluation = evaluated(
             windows, arguments.seed, lambda folds, text: _shown(folds, text, console)

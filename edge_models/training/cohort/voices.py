@@ -23,7 +23,7 @@ from edge_models.training.cohort.together import Pair, pairs_of, spoken_together
 from edge_models.training.corpora import EMOTIONS, Clip, affect_clips
 from edge_models.training.described import FrontEnd, described
 from edge_models.training.described_cache import Cache
-from edge_models.training.streams import Floats, Kind, Windows, own_windows, passed
+from edge_models.training.streams import Floats, Kind, Windows, embedded, own_windows, passed
 
 Words = npt.NDArray[np.str_]
 AFFECTS: Final = ("sad", "fearful", "other")
@@ -186,7 +186,7 @@ def _embedded(windows: Windows, second: Words, bundle: Bundle, seed: int) -> Voi
             streams.append(np.concatenate([order, own[~alone[own]]]))
     stream = passed(windows, bundle.population, streams)
     body = Classifier(bundle)
-    embeddings = np.asarray([body.embedding(z) for z in stream.z], np.float32)
+    embeddings = embedded(body, bundle.moments, stream)
     places = stream.places
     return Voices(
         embeddings,

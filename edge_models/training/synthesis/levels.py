@@ -21,6 +21,7 @@ from edge_models.errors import RecordingError
 from edge_models.training.int8_model import Int8Model, trained
 from edge_models.training.streams import (
     Kind,
+    Passed,
     Places,
     Windows,
     own_windows,
@@ -161,7 +162,7 @@ def _table(
     return Table(held.reshape(len(places), len(frame.names)), labels_of(told), told.person, group)
 
 
-def _normalised(windows: Windows, population: Population, seed: int) -> tuple[Reals, Places]:
+def _passed(windows: Windows, population: Population, seed: int) -> Passed:
     """Everybody's windows in an order of their own, which nobody else's presence changes."""
     streams = [
         np.random.default_rng([seed, *person.encode()]).permutation(
@@ -170,10 +171,14 @@ def _normalised(windows: Windows, population: Population, seed: int) -> tuple[Re
         for kind in Kind
         for person in np.unique(windows.person).tolist()
     ]
-    heard = passed(windows, population, streams)
-    return heard.z.astype(np.float64).reshape(-1, len(population)), heard.places
+    return passed(windows, population, streams)
 
 
 def _embedded(windows: Windows, model: Int8Model, seed: int) -> tuple[Reals, Places]:
-    z, places = _normalised(windows, model.population, seed)
-    return model.body.run(z.astype(np.float32)).astype(np.float64), places
+    heard = _passed(windows, model.population, seed)
+    return model.embeddings(heard).astype(np.float64), heard.places
+
+
+def _normalised(windows: Windows, population: Population, seed: int) -> tuple[Reals, Places]:
+    heard = _passed(windows, population, seed)
+    return heard.z.astype(np.float64), heard.places
