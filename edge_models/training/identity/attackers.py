@@ -35,10 +35,13 @@ _TINY: Final = 1e-12
 
 
 class Attacker(Protocol):
-    """Learns from N windows of C people; answers sessions of W windows."""
+    """Learns from N windows of C people (or kinds of people); answers sessions of W windows."""
 
-    def fit(self, rows: Floats, person: Places) -> "Attacker":
-        """Enrol: `rows` float32 (N, D), `person` int (N,), 0..C-1, each of them present."""
+    def fit(self, rows: Floats, person: Places, owner: Places | None = None) -> "Attacker":
+        """Enrol: `rows` float32 (N, D), `person` int (N,), 0..C-1, each of them present.
+
+        Sessions to learn from hold windows of one `owner`, int (N,), else of one person.
+        """
         ...
 
     def log_probabilities(self, sessions: Floats) -> Reals:
@@ -95,7 +98,7 @@ class Windowed:
         self._make = make
         self._products = products
 
-    def fit(self, rows: Floats, person: Places) -> "Windowed":
+    def fit(self, rows: Floats, person: Places, owner: Places | None = None) -> "Windowed":
         """See `Attacker`."""
         self._standard = Standard.of(rows)
         wide = self._seen(rows, first=True)
@@ -132,7 +135,7 @@ class Gaussian:
     principal directions of the enrolment.
     """
 
-    def fit(self, rows: Floats, person: Places) -> "Gaussian":
+    def fit(self, rows: Floats, person: Places, owner: Places | None = None) -> "Gaussian":
         """See `Attacker`."""
         self._standard = Standard.of(rows)
         plain = self._standard(rows)
@@ -185,12 +188,12 @@ class SessionMoments:
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
-    def fit(self, rows: Floats, person: Places) -> "SessionMoments":
+    def fit(self, rows: Floats, person: Places, owner: Places | None = None) -> "SessionMoments":
         """See `Attacker`."""
         rng = np.random.default_rng(self._seed)
         self._standard = Standard.of(rows)
         plain = self._standard(rows).astype(np.float32)
-        drawn = sessions_of(plain, person, SIX, TRAINING_SESSIONS, rng)
+        drawn = sessions_of(plain, person, SIX, TRAINING_SESSIONS, rng, owner)
         seen = moments(drawn.rows)
         self._moments = Standard.of(seen)
         self._model = discriminant().fit(self._moments(seen), drawn.person)
