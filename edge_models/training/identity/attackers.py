@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
@@ -232,3 +232,8 @@ def boosted(seed: int) -> Any:
         early_stopping=False,
         random_state=seed,
     )
+
+
+def trees(seed: int) -> Any:
+    """Extremely randomised trees: they find the values at which a normalised constant ends up."""
+    return ExtraTreesClassifier(100, min_samples_leaf=2, random_state=seed, n_jobs=1)

@@ -22,7 +22,7 @@ from edge_models.training.identity.samples import SIX, Floats, Places, sessions_
 HIDDEN: Final = 64
 INNER: Final = 32
 STEPS: Final = 60
-SESSION_STEPS: Final = 80
+SESSION_STEPS: Final = 50
 SESSIONS_EACH: Final = 60
 BATCH: Final = 64
 RATE: Final = 1e-2
