@@ -183,6 +183,7 @@ def _shuffled(windows: Windows, seed: int, told: Progress, epochs: int | None) -
 
 
 def with_shuffled_labels(windows: Windows, rng: np.random.Generator) -> Windows:
+    """The same windows, labels permuted among each person's."""
     order = np.arange(len(windows))
     for person in np.unique(windows.person):
         own = np.flatnonzero(windows.person == person)

@@ -70,8 +70,24 @@ class Attribute(_Frozen):
     chance: Finite
 
 
+class Gap(_Frozen):
+    """The largest difference of balanced accuracy between groups, and what chance alone gives."""
+
+    attribute: str
+    lowest: str
+    highest: str
+    largest: Figure
+    by_chance_95: Finite
+    confounded: bool
+
+
 class Affect(_Frozen):
-    """How well one task is told from sessions of `windows` windows of people never met."""
+    """How well one task is told from sessions of `windows` windows of people never met.
+
+    `abstained`, `missed` and `false_alarms` are of the rule that promises at most `error_rate` of
+    each; None where too few people were heard to promise it. `shuffled` is the balanced accuracy
+    of models of shuffled labels.
+    """
 
     task: str
     dataset: str
@@ -84,6 +100,11 @@ class Affect(_Frozen):
     one_window: Figure
     constant_macro_f1: Finite
     shuffled: Finite | None
+    error_rate: Finite | None = None
+    abstained: Figure | None = None
+    missed: Figure | None = None
+    false_alarms: Figure | None = None
+    gaps: tuple[Gap, ...] = ()
 
 
 class LevelFigures(_Frozen):
@@ -111,11 +132,15 @@ class LevelFigures(_Frozen):
 
 
 class Setting(_Frozen):
-    """One way to meet people never met: by folds, in another corpus, or with a given bundle."""
+    """One way to meet people never met: by folds, in another corpus, or with a given bundle.
+
+    `learned` are the tasks that the training people show both answers to; () of a bundle.
+    """
 
     name: str
     about: str
     people: int
+    learned: tuple[str, ...]
     levels: tuple[LevelFigures, ...]
 
     def level(self, name: str) -> LevelFigures | None:

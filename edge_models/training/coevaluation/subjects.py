@@ -45,7 +45,12 @@ class Subject(Protocol):
         ...
 
     def logits(
-        self, windows: Windows, plan: Plan, table: LevelTable, contours: Floats | None
+        self,
+        scorer: Scorer,
+        windows: Windows,
+        plan: Plan,
+        table: LevelTable,
+        contours: Floats | None,
     ) -> dict[str, Reals]:
         """Log-odds (M, 3) at levels below the embedding, for the table's windows."""
         ...
@@ -72,13 +77,18 @@ class TrainedAnew:
         return TrainedScorer(trained(windows.at(plan.known), self.seed, self.epochs))
 
     def logits(
-        self, windows: Windows, plan: Plan, table: LevelTable, contours: Floats | None
+        self,
+        scorer: Scorer,
+        windows: Windows,
+        plan: Plan,
+        table: LevelTable,
+        contours: Floats | None,
     ) -> dict[str, Reals]:
         """See `Subject`."""
         known = windows.at(plan.known)
         weights = task_weights(known)
         rng = np.random.default_rng(self.seed)
-        population = Population.of(known.summaries)
+        population = scorer.population
         said = {}
         for level in (FUNCTIONALS, NORMALISED):
             rows, places = training_rows(level, known, population, rng)
@@ -115,7 +125,12 @@ class GivenBundle:
         return BundleScorer(self.bundle)
 
     def logits(
-        self, windows: Windows, plan: Plan, table: LevelTable, contours: Floats | None
+        self,
+        scorer: Scorer,
+        windows: Windows,
+        plan: Plan,
+        table: LevelTable,
+        contours: Floats | None,
     ) -> dict[str, Reals]:
         """None: nothing is trained."""
         return {}

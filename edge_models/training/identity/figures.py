@@ -29,7 +29,7 @@ class Told:
     `top1` and `chance` float64 (P,): the share of a person's questions answered with their name,
     and its mean over permutations; `permuted` float64 (K, P) is each permutation's; `one_in_n`
     float64 (P,) is 1 over the gallery's size. `own` and `others` hold, for each person, the
-    log-odds of claims under the own name and under every other name of the gallery. `chosen`
+    scores of claims under the own name and under every other name of the gallery. `chosen`
     names the attackers chosen; `members` and `member_top1` (A,) are each member's own top-1.
     """
 
@@ -109,13 +109,13 @@ def _hits(attacks: Sequence[Attack], size: int) -> Reals:
 
 
 def _claims(attacks: Sequence[Attack], size: int, place: int) -> tuple[Reals, Reals]:
-    """Log-odds of a person's questions under the own name and under the others'."""
+    """Scores of a person's questions under the own name and under the others'."""
     own, others = [], []
     for attack in attacks:
         answers = attack.answers[size]
-        odds = answers.odds()[answers.person == place]
-        own.append(odds[:, place])
-        others.append(np.delete(odds, place, axis=1).ravel())
+        scores = answers.claims()[answers.person == place]
+        own.append(scores[:, place])
+        others.append(np.delete(scores, place, axis=1).ravel())
     return np.concatenate(own), np.concatenate(others)
 
 
