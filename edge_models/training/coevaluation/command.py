@@ -48,6 +48,7 @@ QUICK: Final = Effort(
     attribute_permutations=1,
     noises=(1.0,),
     panel=QUICK_PANEL,
+    resamples=200,
     quick=True,
 )
 GIVEN: Final = "people of these recordings"

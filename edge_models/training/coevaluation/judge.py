@@ -31,6 +31,7 @@ from edge_models.training.coevaluation.tested import (
     tested_again,
 )
 from edge_models.training.identity import PANEL
+from edge_models.training.identity.attributes import ATTRIBUTE_PANEL
 from edge_models.training.identity.panel import SIZES, Member
 from edge_models.training.levels import (
     EMBEDDING,
@@ -40,7 +41,7 @@ from edge_models.training.levels import (
     ORIGINAL,
     WARM_UP,
 )
-from edge_models.training.metrics import both_sides
+from edge_models.training.metrics import RESAMPLES, both_sides
 from edge_models.training.streams import Floats, Kind, Windows
 
 Kept = dict[str, npt.NDArray[Any]]
@@ -60,6 +61,7 @@ class Effort:
     attribute_permutations: int = 1
     noises: tuple[float, ...] = NOISES
     panel: tuple[Member, ...] = PANEL
+    resamples: int = RESAMPLES
     quick: bool = False
 
     def __str__(self) -> str:
@@ -105,7 +107,7 @@ def evaluated(
         panel=tuple(member.name for member in effort.panel),
         corpora=_corpora(windows, licences),
         versions=tuple(f"{name} {version(name)}" for name in _PACKAGES),
-        settings=tuple(_settings(done, parts, windows, seed)),
+        settings=tuple(_settings(done, parts, windows, seed, effort.resamples)),
         limits=_LIMITS,
         seconds=round(time.monotonic() - began, 1),
     )
@@ -158,7 +160,12 @@ class _Judge:
             attributes = {}
             if level in ATTRIBUTE_LEVELS and not (self.effort.quick and _across(tested.plan)):
                 attributes = privacy.attribute_part(
-                    tested, level, self.windows, self.seed, self.effort.attribute_permutations
+                    tested,
+                    level,
+                    self.windows,
+                    self.seed,
+                    self.effort.attribute_permutations,
+                    tuple(one for one in self.effort.panel if one in ATTRIBUTE_PANEL),
                 )
             self.cells.put(f"{name} attributes", attributes)
         return identity, attributes
@@ -174,6 +181,7 @@ def _settings(
     parts: dict[tuple[str, str], tuple[Kept, Kept]],
     windows: Windows,
     seed: int,
+    resamples: int,
 ) -> list[Setting]:
     names = list(dict.fromkeys(tested.plan.setting for tested in done))
     folds = [tested for tested in done if tested.plan.setting == WITHIN]
@@ -200,7 +208,7 @@ def _settings(
                         for size in SIZES
                     ),
                     attributes=privacy.attribute_figures([told for _, told in found], rng),
-                    affect=affect.affect_figures(level, own, within, windows, rng),
+                    affect=affect.affect_figures(level, own, within, windows, rng, resamples),
                 )
             )
         people = np.unique(np.concatenate([windows.person[one.plan.tested] for one in own]))

@@ -16,15 +16,13 @@ from edge_models.training.coevaluation.schema import Attribute, Figure, Identity
 from edge_models.training.coevaluation.tested import Tested
 from edge_models.training.identity import (
     Told,
-    accepted_at,
     campaign,
     chance,
-    equal_error_rate,
     reduction,
     together,
     told_apart,
     top1,
-    verified,
+    verification,
     worst_decile,
 )
 from edge_models.training.identity.attributes import (
@@ -107,6 +105,7 @@ def identity_figures(
         hidden = Figure.of(reduction(told, whole, rng))
         exactly = Figure.of(reduction(told, whole, rng, of_one_in_n=True))
     worst, lucky = worst_decile(told)
+    checked = verification(told, rng)
     return Identity(
         windows=size,
         people=len(told),
@@ -115,9 +114,9 @@ def identity_figures(
         one_in_n=float(told.one_in_n.mean()),
         reduction=hidden,
         reduction_of_one_in_n=exactly,
-        equal_error_rate=Figure.of(verified(told, equal_error_rate, rng)),
-        accepted_at_1_percent=Figure.of(verified(told, _at(0.01), rng)),
-        accepted_at_01_percent=Figure.of(verified(told, _at(0.001), rng)),
+        equal_error_rate=Figure.of(checked.equal_error_rate),
+        accepted_at_1_percent=Figure.of(checked.at_1_percent),
+        accepted_at_01_percent=Figure.of(checked.at_01_percent),
         worst_decile=worst,
         worst_decile_chance=lucky,
         chosen=dict(Counter(told.chosen).most_common()),
@@ -125,12 +124,13 @@ def identity_figures(
     )
 
 
-def _at(false_rate: float) -> Any:
-    return lambda own, others: accepted_at(own, others, false_rate)
-
-
 def attribute_part(
-    tested: Tested, level: str, windows: Windows, seed: int, permutations: int
+    tested: Tested,
+    level: str,
+    windows: Windows,
+    seed: int,
+    permutations: int,
+    panel: Sequence[Member],
 ) -> Arrays:
     """Attack every attribute that enough of the tested people have, in the first pass."""
     kept: Arrays = {}
@@ -150,6 +150,7 @@ def attribute_part(
             ),
             seed,
             permutations,
+            panel,
         )
         for size, one in found.items():
             for column in ("people", "value", "right", "permuted", "chosen"):

@@ -20,6 +20,7 @@ Reals = npt.NDArray[np.float64]
 
 RESAMPLES: Final = 400
 WORST_SHARE: Final = 0.1
+MOST_THRESHOLDS: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -191,7 +192,10 @@ def equal_error_rate(own: Reals, others: Reals) -> float:
     Source: ISO/IEC 19795-1:2021, detection error trade-off, both error rates linearly between
     observed thresholds.
     """
-    accepted, right = _curve(own, others)
+    return _crossing(*_curve(own, others))
+
+
+def _crossing(accepted: Reals, right: Reals) -> float:
     missed = 1 - right
     place = int(np.argmax(accepted >= missed))
     if place == 0:
@@ -226,3 +230,38 @@ def verified(
         return figure(own, np.concatenate([told.others[place] for place in some]))
 
     return _over_people(of, len(told), rng)
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Whether a claimed identity can be checked, with intervals over people."""
+
+    equal_error_rate: Estimate
+    at_1_percent: Estimate
+    at_01_percent: Estimate
+
+
+def verification(told: Told, rng: np.random.Generator) -> Verification:
+    """All verification figures at once, from counts at the true claims' scores (at most 2,000)."""
+    scores = np.unique(np.concatenate(told.own))[::-1]
+    if len(scores) > MOST_THRESHOLDS:
+        scores = scores[np.linspace(0, len(scores) - 1, MOST_THRESHOLDS).astype(int)]
+    right, wrong = (
+        np.stack([len(one) - np.searchsorted(np.sort(one), scores) for one in claims])
+        for claims in (told.own, told.others)
+    )
+    asked, others = (np.asarray([len(one) for one in c]) for c in (told.own, told.others))
+
+    def figures(some: npt.NDArray[np.intp]) -> tuple[float, float, float]:
+        weight = np.bincount(some, minlength=len(told)).astype(np.float64)
+        accepted = np.concatenate([[0.0], weight @ wrong / (weight @ others), [1.0]])
+        true = np.concatenate([[0.0], weight @ right / (weight @ asked), [1.0]])
+        strict, stricter = (float(true[accepted <= rate].max()) for rate in (0.01, 0.001))
+        return _crossing(accepted, true), strict, stricter
+
+    drawn = [figures(rng.integers(len(told), size=len(told))) for _ in range(RESAMPLES)]
+    whole = figures(np.arange(len(told)))
+    low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
+    return Verification(
+        *(Estimate(w, float(a), float(b)) for w, a, b in zip(whole, low, high, strict=True))
+    )

@@ -29,6 +29,7 @@ from edge_models.training.identity.samples import (
     alone,
     both_directions,
     held_out,
+    narrowed,
     sessions_of,
 )
 
@@ -132,6 +133,7 @@ def attack(
     """
     people = enrolment.people
     rng = np.random.default_rng(seed)
+    enrolment, test = narrowed(enrolment, test)
     with threadpool_limits(1):
         best = best_members(_splits(enrolment, people, rng), panel, seed, rng)
         asked = questions(test.rows, np.searchsorted(people, test.person), rng)
