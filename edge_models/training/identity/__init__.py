@@ -22,15 +22,11 @@ identities permuted within each affect; one seed gives one answer.
 from edge_models.training.identity.figures import (
     Told,
     above_chance,
-    accepted_at,
     chance,
-    equal_error_rate,
     reduction,
     together,
     told_apart,
     top1,
-    verification,
-    verified,
     worst_decile,
 )
 from edge_models.training.identity.panel import (
@@ -42,6 +38,12 @@ from edge_models.training.identity.panel import (
     campaign,
 )
 from edge_models.training.identity.samples import SIX, Samples
+from edge_models.training.identity.verification import (
+    accepted_at,
+    equal_error_rate,
+    verification,
+    verified,
+)
 
 __all__ = [
     "PANEL",
