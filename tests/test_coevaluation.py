@@ -19,7 +19,13 @@ from edge_models.training.coevaluation.command import write
 from edge_models.training.coevaluation.judge import Effort, evaluated
 from edge_models.training.coevaluation.markdown import card_chapter, markdown
 from edge_models.training.coevaluation.page import page
-from edge_models.training.coevaluation.plans import WITHIN, Plan, folds_of_people, plans_of
+from edge_models.training.coevaluation.plans import (
+    WITHIN,
+    Plan,
+    folds_of_people,
+    galleries,
+    plans_of,
+)
 from edge_models.training.coevaluation.schema import Evaluation, parse_evaluation
 from edge_models.training.coevaluation.story import aims, headline
 from edge_models.training.coevaluation.subjects import GivenBundle, TrainedAnew
@@ -189,6 +195,22 @@ def test_nobody_is_on_both_sides_of_a_plan_and_every_fold_has_both_sexes() -> No
 def test_too_few_people_are_refused() -> None:
     with pytest.raises(RecordingError, match="too few"):
         plans_of(people_who_speak(6, 16))
+
+
+def test_people_with_too_few_recordings_to_be_told_apart_are_refused_with_a_remedy(
+    tmp_path: Path,
+) -> None:
+    windows = people_who_speak(18, 8)
+    first = np.isin(windows.person, np.unique(windows.person)[:9])
+    with pytest.raises(RecordingError, match="at least 14 recordings"):
+        judged(windows, (Plan("a", WITHIN, first, ~first),), tmp_path, [])
+
+
+def test_a_large_set_is_several_galleries_and_a_small_one_none() -> None:
+    windows = people_who_speak(81, 4)
+    sizes = [len(people) for people in galleries(windows, np.ones(len(windows), bool))]
+    assert sizes == [18, 18, 18, 14, 13]
+    assert not list(galleries(windows, np.isin(windows.person, ["p00", "p01"])))
 
 
 def test_every_level_has_the_same_windows_and_the_first_ones_are_not_attacked() -> None:

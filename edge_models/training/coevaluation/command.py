@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     bundle = load_bundle(place)
     subject: Subject = GivenBundle(bundle) if arguments.bundle else TrainedAnew(arguments.seed)
     folder, clips = _spoken(arguments, console)
-    front_end = _front_end(place)
+    front_end = front_end_of(place)
     windows = described(
         folder,
         clips,
@@ -148,7 +148,8 @@ def _spoken(arguments: argparse.Namespace, console: Console) -> tuple[Path, tupl
     return listed or Path(), found.clips
 
 
-def _front_end(folder: Path) -> FrontEnd:
+def front_end_of(folder: Path) -> FrontEnd:
+    """The front end of a bundle's folder, which was verified when it was loaded."""
     names = ("gate.onnx", "descriptors.onnx", "functionals.onnx")
     return FrontEnd.of_graphs(*((folder / name).read_bytes() for name in names))
 

@@ -11,10 +11,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from edge_models.training.coevaluation.plans import galleries
+from edge_models.errors import RecordingError
+from edge_models.training.coevaluation.plans import LEAST_GALLERY, galleries
 from edge_models.training.coevaluation.schema import Attribute, Figure, Identity
 from edge_models.training.coevaluation.tested import Tested
 from edge_models.training.identity import (
+    Samples,
     Told,
     campaign,
     chance,
@@ -35,6 +37,8 @@ from edge_models.training.identity.attributes import (
     recognised,
 )
 from edge_models.training.identity.panel import SIZES, Member
+from edge_models.training.identity.samples import LEAST, both_directions
+from edge_models.training.levels import WARM_UP
 from edge_models.training.streams import Windows
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -55,12 +59,27 @@ def identity_part(
     permutations: int,
     panel: Sequence[Member],
 ) -> Arrays:
-    """Attack every gallery and pass of a level."""
-    campaigns = [
-        campaign(table.samples(level, windows, people), seed, permutations, panel)
+    """Attack every gallery and pass of a level.
+
+    Raises:
+        RecordingError: in no gallery have three people enough windows.
+    """
+    found = [
+        table.samples(level, windows, people)
         for table in tested.tables
         for people in galleries(windows, tested.plan.tested)
     ]
+    campaigns = [
+        campaign(samples, seed, permutations, panel)
+        for samples in found
+        if _people_to_attack(samples, seed) >= LEAST_GALLERY
+    ]
+    if not campaigns:
+        raise RecordingError(
+            f"Too few windows to tell people apart ({tested.plan.name}).",
+            f"Give {LEAST_GALLERY} people of a set at least {WARM_UP + 2 * LEAST} recordings each, "
+            "of two texts or more where texts are known.",
+        )
     kept: Arrays = {}
     for size in SIZES:
         told = told_apart(campaigns, size)
@@ -70,6 +89,11 @@ def identity_part(
             kept[f"{size}/{name}"] = np.concatenate(claims)
             kept[f"{size}/{name}_each"] = np.asarray([len(one) for one in claims])
     return kept
+
+
+def _people_to_attack(samples: Samples, seed: int) -> int:
+    directions = both_directions(samples, np.random.default_rng(seed))
+    return min(len(enrolment.people) for enrolment, _ in directions)
 
 
 def told_again(kept: Mapping[str, npt.NDArray[Any]], size: int) -> Told:
