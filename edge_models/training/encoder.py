@@ -49,7 +49,7 @@ WEIGHT_DECAY: Final = 1e-3
 EPOCHS: Final = 6
 STEPS_AN_EPOCH: Final = 25
 LATER_RATE: Final = 1e-2
-SUPPRESSION: Final = 0.3
+SUPPRESSION: Final = 0.1
 FORGETTING: Final = 0.01
 
 _LEAST_RUN: Final = 8

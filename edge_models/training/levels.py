@@ -3,7 +3,7 @@
     0 descriptors    statistics of the 25 descriptors' contours, as rich as a window allows
     1 functionals    the 88 functionals, outliers held
     2 own baseline   the same, normalised by the person's own running baseline
-    3 embedding      the int8 body's answer
+    3 embedding      the int8 body's answer, aligned by the person's own running moments
     3 + noise s      with normal noise of s spreads of the embedding, drawn once a window
 
 Rules it upholds: at every level stand the same windows in the same order, each passed by the
@@ -25,6 +25,7 @@ from edge_models.training.int8_model import Int8Model
 from edge_models.training.streams import (
     Floats,
     Kind,
+    Passed,
     Places,
     Windows,
     live_order,
@@ -62,8 +63,8 @@ class Scorer(Protocol):
         """What baselines start from."""
         ...
 
-    def embeddings(self, z: Floats) -> Floats:
-        """Embeddings float32 (N, E) of z-scores float32 (N, F)."""
+    def embeddings(self, stream: Passed) -> Floats:
+        """Embeddings float32 (M, E), aligned, of windows in the order in which they passed."""
         ...
 
     def scored(self, embeddings: Floats) -> Reals:
@@ -82,25 +83,26 @@ class TrainedScorer:
         """See `Scorer`."""
         return self.model.population
 
-    def embeddings(self, z: Floats) -> Floats:
+    def embeddings(self, stream: Passed) -> Floats:
         """See `Scorer`."""
-        return self.model.body.run(z)
+        return self.model.embeddings(stream)
 
     def scored(self, embeddings: Floats) -> Reals:
         """See `Scorer`."""
-        return np.asarray(embeddings.astype(np.float64) @ self.model.weights.T + self.model.biases)
+        return self.model.logits(embeddings)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LevelTable:
     """M windows in the order in which they passed.
 
-    `places` int (M,) into the windows' table; `warm` bool (M,) whether attackers see it: the
-    baseline had heard `WARM_UP` windows before, and at most `MOST_WINDOWS` of the person are seen;
-    `rows` a table float32 (M, D) for each level.
+    `places` int (M,) into the windows' table; `run` (M,) as in `Passed`; `warm` bool (M,) whether
+    attackers see it: the baseline had heard `WARM_UP` windows before, and at most `MOST_WINDOWS`
+    of the person are seen; `rows` a table float32 (M, D) for each level.
     """
 
     places: Places
+    run: Places
     warm: npt.NDArray[np.bool_]
     rows: Mapping[str, Floats]
 
@@ -143,7 +145,7 @@ def tables(
     for _ in range(passes):
         heard = passed(people, scorer.population, random_order(people, Kind.CLIP, rng))
         own = places[heard.places]
-        embeddings = scorer.embeddings(heard.z)
+        embeddings = scorer.embeddings(heard)
         rows = {
             FUNCTIONALS: held(windows.summaries[own], scorer.population),
             NORMALISED: heard.z,
@@ -154,7 +156,7 @@ def tables(
             rows[noisy(strength)] = embeddings + noise * spread
         if contours is not None:
             rows[DESCRIPTORS] = contours[own]
-        made.append(LevelTable(own, _warm(windows.person[own]), rows))
+        made.append(LevelTable(own, heard.run, _warm(windows.person[own]), rows))
     return tuple(made)
 
 
@@ -173,7 +175,8 @@ def _warm(person: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
 
 def spread_of(scorer: Scorer, known: Windows, rng: np.random.Generator) -> Floats:
     """The spread of each number of the embedding among training people, float32 (E,)."""
-    spread = scorer.embeddings(passed(known, scorer.population, _once(known, rng)).z).std(axis=0)
+    stream = passed(known, scorer.population, _once(known, rng))
+    spread = scorer.embeddings(stream).std(axis=0)
     return np.asarray(np.maximum(spread, 1e-6), np.float32)
 
 

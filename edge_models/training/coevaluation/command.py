@@ -35,7 +35,7 @@ from edge_models.training.coevaluation.story import headline
 from edge_models.training.coevaluation.subjects import GivenBundle, Subject, TrainedAnew
 from edge_models.training.contour_statistics import contour_table
 from edge_models.training.corpora import LOADERS, Clip, gathered, licences_of
-from edge_models.training.described import FrontEnd, described
+from edge_models.training.described import SPEEDS, FrontEnd, described
 from edge_models.training.described_cache import Cache, usual_folder
 from edge_models.training.identity import QUICK_PANEL
 from edge_models.training.recordings import recordings_folder
@@ -95,6 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
         lambda told: _shown(told, "Describing recordings", console),
         cache=Cache(arguments.cache or usual_folder()),
         skipped=lambda part: console.print(f"Of the recordings {part}."),
+        speeds=() if arguments.bundle else SPEEDS,
     )
     plans = _given(windows) if arguments.bundle else plans_of(windows)
     words = [subject.name, str(arguments.seed), str(effort), bundle.hearing, bundle.space]

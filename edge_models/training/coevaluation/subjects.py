@@ -29,7 +29,7 @@ from edge_models.training.levels import (
     training_rows,
 )
 from edge_models.training.plain import plain_network
-from edge_models.training.streams import Floats, Windows
+from edge_models.training.streams import Floats, Passed, Windows, embedded
 
 
 class Subject(Protocol):
@@ -106,7 +106,8 @@ class TrainedAnew:
         rng = np.random.default_rng([self.seed, 1])
         wrong = with_shuffled_labels(windows, rng)
         model = trained(wrong.at(plan.known), self.seed, self.epochs)
-        return TrainedScorer(model).scored(model.body.run(table.rows[NORMALISED]))
+        stream = Passed(table.places, table.rows[NORMALISED], table.run)
+        return model.logits(model.embeddings(stream))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,10 +153,9 @@ class BundleScorer:
         """See `Scorer`."""
         return self._bundle.population
 
-    def embeddings(self, z: Floats) -> Floats:
+    def embeddings(self, stream: Passed) -> Floats:
         """See `Scorer`."""
-        rows = [self._classifier.embedding(row) for row in z]
-        return np.asarray(rows, np.float32).reshape(-1, self._bundle.head.embedding_size)
+        return embedded(self._classifier, self._bundle.moments, stream)
 
     def scored(self, embeddings: Floats) -> Reals:
         """See `Scorer`."""

@@ -36,6 +36,7 @@ class Tested:
         kept: dict[str, npt.NDArray[Any]] = {}
         for number, table in enumerate(self.tables):
             kept[f"{number}/places"], kept[f"{number}/warm"] = table.places, table.warm
+            kept[f"{number}/run"] = table.run
             for level, rows in table.rows.items():
                 kept[f"{number}/rows/{level}"] = rows
         kept.update({f"logits/{level}": said for level, said in self.logits.items()})
@@ -52,6 +53,7 @@ def tested_again(plan: Plan, kept: Mapping[str, npt.NDArray[Any]]) -> Tested:
         tuple(
             LevelTable(
                 kept[f"{number}/places"],
+                kept[f"{number}/run"],
                 kept[f"{number}/warm"],
                 _below(kept, f"{number}/rows/"),
             )
