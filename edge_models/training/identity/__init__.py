@@ -1,0 +1,63 @@
+"""Who was it? A panel of retrained attackers, and what their answers say about people.
+
+    rng = np.random.default_rng(7)
+    samples = Samples(rows, person, sentence, session)         # (N, D) and three columns of words
+    attacked = campaign(samples, seed=7, permutations=4)        # both directions, and chance
+    told = told_apart([attacked], size=6)                       # questions of six windows
+    print(top1(told, rng), chance(told, rng), worst_decile(told))
+    print(verified(told, equal_error_rate, rng))
+    original = told_apart([campaign(raw_samples, 7, 4)], 6)     # level 1 of the same windows
+    print(reduction(told, original, rng))                       # R with its interval over people
+    for attack in attacked.attacks:
+        print(attack.chosen[6], attack.every[6])                # each member's own top-1
+
+Several galleries (folds, sets, streams) are put beside each other by
+`told_apart([campaign(...), campaign(...)], 6)`. `QUICK_PANEL` is for trials: a third of the time.
+
+Rules it upholds: attackers are retrained on what they attack; enrolment and test share no text; the
+attacker is chosen on held-out enrolment; *chance* is the same panel, its choice included, under
+permuted identities; one seed gives one answer.
+"""
+
+from edge_models.training.identity.figures import (
+    Told,
+    above_chance,
+    accepted_at,
+    chance,
+    equal_error_rate,
+    reduction,
+    told_apart,
+    top1,
+    verified,
+    worst_decile,
+)
+from edge_models.training.identity.panel import (
+    PANEL,
+    QUICK_PANEL,
+    Attack,
+    Campaign,
+    attack,
+    campaign,
+)
+from edge_models.training.identity.samples import SIX, Samples
+
+__all__ = [
+    "PANEL",
+    "QUICK_PANEL",
+    "SIX",
+    "Attack",
+    "Campaign",
+    "Samples",
+    "Told",
+    "above_chance",
+    "accepted_at",
+    "attack",
+    "campaign",
+    "chance",
+    "equal_error_rate",
+    "reduction",
+    "told_apart",
+    "top1",
+    "verified",
+    "worst_decile",
+]

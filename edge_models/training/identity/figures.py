@@ -1,0 +1,206 @@
+"""What a panel's answers say: top-1, verification, the worst-off, and reduction, over people.
+
+Rules it upholds: the person is the unit of every mean and interval; chance stands beside each
+figure, as the same panel reached it under permuted identities; the original is measured by *its*
+strongest attacker.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_models.training.identity.panel import Attack, Campaign
+from edge_models.training.identity.samples import Words
+from edge_models.training.metrics import Estimate
+
+Reals = npt.NDArray[np.float64]
+
+RESAMPLES: Final = 400
+WORST_SHARE: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Told:
+    """How well P people of one or more galleries are told apart from questions of one size.
+
+    `top1` and `chance` float64 (P,): the share of a person's questions answered with their name,
+    and its mean over permutations; `permuted` float64 (K, P) is each permutation's; `one_in_n`
+    float64 (P,) is 1 over the gallery's size. `own` and `others` hold, for each person, the
+    log-odds of claims under the own name and under every other name of the gallery.
+    """
+
+    people: Words
+    top1: Reals
+    permuted: Reals
+    one_in_n: Reals
+    own: tuple[Reals, ...]
+    others: tuple[Reals, ...]
+    chosen: tuple[str, ...]
+
+    @property
+    def chance(self) -> Reals:
+        """Each person's top-1 under permuted identities."""
+        return self.permuted.mean(axis=0) if len(self.permuted) else self.one_in_n
+
+    def __len__(self) -> int:
+        return len(self.people)
+
+
+def told_apart(campaigns: Sequence[Campaign], size: int) -> Told:
+    """Put galleries beside each other (all with as many permutations); a person met in several
+    of them (other streams of the same windows) counts once, by the mean.
+    """
+    rows = [row for campaign in campaigns for row in _people_of(campaign, size)]
+    people = np.unique([row.person for row in rows])
+    own = [[row for row in rows if row.person == person] for person in people]
+    return Told(
+        people,
+        np.asarray([np.mean([row.top1 for row in group]) for group in own]),
+        np.stack([np.mean([row.permuted for row in group], axis=0) for group in own], axis=1),
+        np.asarray([np.mean([row.one_in_n for row in group]) for group in own]),
+        tuple(np.concatenate([row.own for row in group]) for group in own),
+        tuple(np.concatenate([row.others for row in group]) for group in own),
+        tuple(a.chosen[size] for campaign in campaigns for a in campaign.attacks),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Person:
+    person: str
+    top1: float
+    permuted: Reals
+    one_in_n: float
+    own: Reals
+    others: Reals
+
+
+def _people_of(campaign: Campaign, size: int) -> list[_Person]:
+    top1 = _hits(campaign.attacks, size)
+    permuted = [_hits(lost, size) for lost in campaign.under_permutation]
+    rows = []
+    for place, person in enumerate(campaign.people):
+        own, others = _claims(campaign.attacks, size, place)
+        each = np.asarray([turn[place] for turn in permuted], np.float64)
+        rows.append(_Person(str(person), top1[place], each, 1 / len(campaign.people), own, others))
+    return rows
+
+
+def _hits(attacks: Sequence[Attack], size: int) -> Reals:
+    return np.asarray(np.mean([attack.answers[size].hits() for attack in attacks], axis=0))
+
+
+def _claims(attacks: Sequence[Attack], size: int, place: int) -> tuple[Reals, Reals]:
+    """Log-odds of a person's questions under the own name and under the others'."""
+    own, others = [], []
+    for attack in attacks:
+        answers = attack.answers[size]
+        odds = answers.odds()[answers.person == place]
+        own.append(odds[:, place])
+        others.append(np.delete(odds, place, axis=1).ravel())
+    return np.concatenate(own), np.concatenate(others)
+
+
+def _over_people(
+    figure: Callable[[npt.NDArray[np.intp]], float], count: int, rng: np.random.Generator
+) -> Estimate:
+    """A figure of some people (places, repeated or not) with its bootstrap interval over people."""
+    drawn = [figure(rng.integers(count, size=count)) for _ in range(RESAMPLES)]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Estimate(figure(np.arange(count)), float(low), float(high))
+
+
+def top1(told: Told, rng: np.random.Generator) -> Estimate:
+    """Closed-set top-1, a mean over people."""
+    return _over_people(lambda some: float(told.top1[some].mean()), len(told), rng)
+
+
+def chance(told: Told, rng: np.random.Generator) -> Estimate:
+    """Top-1 of the same panel under permuted identities; its interval is over people."""
+    return _over_people(lambda some: float(told.chance[some].mean()), len(told), rng)
+
+
+def above_chance(told: Told, rng: np.random.Generator) -> Estimate:
+    """Top-1 less chance, person by person."""
+    return _over_people(lambda s: float((told.top1 - told.chance)[s].mean()), len(told), rng)
+
+
+def reduction(protected: Told, original: Told, rng: np.random.Generator) -> Estimate:
+    """R = 1 - (top1 - chance) / (top1 of the original - its chance), over the same people.
+
+    Below 0 where the protected windows tell more than the original ones, above 1 where less than
+    by luck; never cut off.
+
+    Raises:
+        ValueError: the two are not of the same people (our bug).
+    """
+    if not np.array_equal(protected.people, original.people):
+        raise ValueError("a reduction compares the same people")
+    kept, whole = protected.top1 - protected.chance, original.top1 - original.chance
+
+    def figure(some: npt.NDArray[np.intp]) -> float:
+        return float(1 - kept[some].mean() / max(whole[some].mean(), 1e-3))
+
+    return _over_people(figure, len(protected), rng)
+
+
+def worst_decile(told: Told) -> tuple[float, float]:
+    """Mean top-1 of the tenth of people most often named, and the same under permutation.
+
+    Somebody is always the worst off, so its chance lies above the mean chance.
+    """
+    return _worst(told.top1), (
+        float(np.mean([_worst(row) for row in told.permuted]))
+        if len(told.permuted)
+        else float(told.one_in_n.mean())
+    )
+
+
+def _worst(each: Reals) -> float:
+    count = int(np.ceil(WORST_SHARE * len(each)))
+    return float(np.sort(each)[-count:].mean())
+
+
+def equal_error_rate(own: Reals, others: Reals) -> float:
+    """Where as many true claims are refused as false ones accepted; 0.5 is ideal privacy.
+
+    Source: ISO/IEC 19795-1:2021, detection error trade-off, both error rates linearly between
+    observed thresholds.
+    """
+    accepted, right = _curve(own, others)
+    missed = 1 - right
+    place = int(np.argmax(accepted >= missed))
+    if place == 0:
+        return float(missed[0])
+    before, after = (missed - accepted)[place - 1], (missed - accepted)[place]
+    share = before / (before - after)
+    return float(missed[place - 1] + share * (missed[place] - missed[place - 1]))
+
+
+def accepted_at(own: Reals, others: Reals, false_rate: float) -> float:
+    """The share of true claims accepted where at most `false_rate` of false ones are."""
+    accepted, right = _curve(own, others)
+    return float(right[accepted <= false_rate].max())
+
+
+def _curve(own: Reals, others: Reals) -> tuple[Reals, Reals]:
+    """False and true acceptance rates at every threshold, from none to all accepted."""
+    thresholds = np.unique(np.concatenate([own, others]))[::-1]
+    ranked_own, ranked_others = np.sort(own), np.sort(others)
+    right = (len(own) - np.searchsorted(ranked_own, thresholds)) / len(own)
+    wrong = (len(others) - np.searchsorted(ranked_others, thresholds)) / len(others)
+    return np.concatenate([[0.0], wrong]), np.concatenate([[0.0], right])
+
+
+def verified(
+    told: Told, figure: Callable[[Reals, Reals], float], rng: np.random.Generator
+) -> Estimate:
+    """A verification figure (such as `equal_error_rate`) with its interval over people."""
+
+    def of(some: npt.NDArray[np.intp]) -> float:
+        own = np.concatenate([told.own[place] for place in some])
+        return figure(own, np.concatenate([told.others[place] for place in some]))
+
+    return _over_people(of, len(told), rng)

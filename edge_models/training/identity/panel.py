@@ -1,0 +1,215 @@
+"""The panel: several attackers enrol, one is chosen without the test, and answers the test.
+
+Rules it upholds: attackers are retrained on whatever they attack; the attacker (and its single
+hyper-parameter, each value of which is a member of the panel) is chosen on windows held out of the
+enrolment, once for single windows and once for sessions of six; *chance* is all of it, the choice
+included, under permuted identities of the enrolment.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from edge_models.errors import ContractError
+from edge_models.training.identity import attackers
+from edge_models.training.identity.attackers import Attacker, Reals
+from edge_models.training.identity.networks import SessionNetwork, WindowNetwork
+from edge_models.training.identity.samples import (
+    DRAWS,
+    SIX,
+    Floats,
+    Places,
+    Samples,
+    Sessions,
+    Words,
+    alone,
+    both_directions,
+    held_out,
+    sessions_of,
+)
+
+Make = Callable[[int], Attacker]
+SIZES: Final = (1, SIX)
+"""How many windows a question holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One attacker of the panel, made from a seed; `sessions_only` ones need several windows."""
+
+    name: str
+    make: Make
+    sessions_only: bool = False
+
+
+def _windowed(make: Callable[[], object], *, products: bool = False) -> Make:
+    return lambda seed: attackers.Windowed(make, products=products)
+
+
+PANEL: Final[tuple[Member, ...]] = (
+    Member("LDA", _windowed(attackers.discriminant)),
+    Member("LDA, products", _windowed(attackers.discriminant, products=True)),
+    Member("normal densities", lambda seed: attackers.Gaussian()),
+    Member("logistic, C 0.03", _windowed(partial(attackers.logistic, 0.03))),
+    Member("logistic, C 1", _windowed(partial(attackers.logistic, 1.0))),
+    Member("logistic, products", _windowed(partial(attackers.logistic, 0.1), products=True)),
+    Member("RBF SVM, C 1", _windowed(partial(attackers.support_vectors, 1.0))),
+    Member("RBF SVM, C 10", _windowed(partial(attackers.support_vectors, 10.0))),
+    Member("boosting", lambda seed: attackers.Windowed(lambda: attackers.boosted(seed))),
+    Member("MLP", WindowNetwork),
+    Member("LDA of session moments", attackers.SessionMoments, sessions_only=True),
+    Member("set network", SessionNetwork, sessions_only=True),
+)
+"""Who attacks in full."""
+
+QUICK_PANEL: Final = tuple(
+    member
+    for member in PANEL
+    if member.name in ("LDA, products", "normal densities", "logistic, C 0.03", "RBF SVM, C 1")
+) + tuple(member for member in PANEL if member.sessions_only)
+"""Who attacks when time is short: no boosting, no MLP, fewer hyper-parameters."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What was said of S questions: `log_probabilities` float64 (S, C), `person` int (S,)."""
+
+    log_probabilities: Reals
+    person: Places
+
+    def hits(self) -> Reals:
+        """The share of questions answered rightly for each person, float64 (C,)."""
+        right = self.log_probabilities.argmax(axis=1) == self.person
+        people = self.log_probabilities.shape[1]
+        asked = np.bincount(self.person, minlength=people)
+        return np.asarray(np.bincount(self.person, right, people) / np.maximum(asked, 1))
+
+    def odds(self) -> Reals:
+        """Log-odds of each claimed identity, float64 (S, C), for verification."""
+        own = self.log_probabilities
+        rest = np.log(np.maximum(-np.expm1(np.minimum(own, -1e-12)), 1e-300))
+        return np.asarray(own - rest)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attack:
+    """One enrolment against one test, by question size (1 and 6 windows).
+
+    `chosen` names the attacker and `answers` are its answers; `every` is the top-1 of each member
+    that was retrained on the whole enrolment (all, or only the chosen under permuted identities).
+    """
+
+    people: Words
+    chosen: Mapping[int, str]
+    answers: Mapping[int, Answers]
+    every: Mapping[int, Mapping[str, float]]
+
+
+def attack(
+    enrolment: Samples,
+    test: Samples,
+    seed: int,
+    panel: Sequence[Member] = PANEL,
+    *,
+    all_members: bool = True,
+) -> Attack:
+    """Enrol the panel, choose, retrain on the whole enrolment, and answer the test.
+
+    Both sample sets are of the same people. `all_members` False retrains the chosen alone.
+    """
+    people = enrolment.people
+    rng = np.random.default_rng(seed)
+    with threadpool_limits(1):
+        best = _choice(enrolment, people, panel, seed, rng)
+        asked = _questions(test.rows, np.searchsorted(people, test.person), rng)
+        enrolled = np.searchsorted(people, enrolment.person)
+        answers: dict[int, Answers] = {}
+        every: dict[int, dict[str, float]] = {size: {} for size in SIZES}
+        for place, member in enumerate(panel):
+            if not all_members and place not in best.values():
+                continue
+            model = member.make(seed).fit(enrolment.rows, enrolled)
+            for size in _sizes(member):
+                said = Answers(model.log_probabilities(asked[size].rows), asked[size].person)
+                every[size][member.name] = float(said.hits().mean())
+                if best[size] == place:
+                    answers[size] = said
+    chosen = {size: panel[place].name for size, place in best.items()}
+    return Attack(people, chosen, answers, every)
+
+
+def _sizes(member: Member) -> tuple[int, ...]:
+    return SIZES[1:] if member.sessions_only else SIZES
+
+
+def _questions(rows: Floats, person: Places, rng: np.random.Generator) -> dict[int, Sessions]:
+    return {1: alone(rows, person), SIX: sessions_of(rows, person, SIX, DRAWS, rng)}
+
+
+def _choice(
+    enrolment: Samples, people: Words, panel: Sequence[Member], seed: int, rng: np.random.Generator
+) -> dict[int, int]:
+    """The place of the best member for each size: by top-1, then by what it gives the right name.
+
+    Both parts of the enrolment are held out once.
+    """
+    part = held_out(enrolment, rng)
+    worth: dict[int, npt.NDArray[np.float64]] = {
+        size: np.full(len(panel), -np.inf) for size in SIZES
+    }
+    for size in SIZES:
+        for place, member in enumerate(panel):
+            if size in _sizes(member):
+                worth[size][place] = 0.0
+    for side in (part, ~part):
+        known, unseen = enrolment.at(~side), enrolment.at(side)
+        asked = _questions(unseen.rows, np.searchsorted(people, unseen.person), rng)
+        enrolled = np.searchsorted(people, known.person)
+        for place, member in enumerate(panel):
+            model = member.make(seed).fit(known.rows, enrolled)
+            for size in _sizes(member):
+                said = Answers(model.log_probabilities(asked[size].rows), asked[size].person)
+                right = said.log_probabilities[np.arange(len(said.person)), said.person]
+                worth[size][place] += said.hits().mean() + 0.01 * np.tanh(right.mean() / 10)
+    return {size: int(values.argmax()) for size, values in worth.items()}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Campaign:
+    """Both directions of one gallery, and the same under permuted identities."""
+
+    people: Words
+    attacks: tuple[Attack, ...]
+    under_permutation: tuple[tuple[Attack, ...], ...]
+
+
+def campaign(
+    samples: Samples,
+    seed: int,
+    permutations: int = 0,
+    panel: Sequence[Member] = PANEL,
+) -> Campaign:
+    """Attack a gallery: half of the texts enrolled and half tested, both ways, then `permutations`
+    times again with the identities of the enrolment permuted.
+
+    Raises:
+        ContractError: fewer than two people have four windows in both halves.
+    """
+    rng = np.random.default_rng(seed)
+    directions = list(both_directions(samples, rng))
+    if min(len(enrolment.people) for enrolment, _ in directions) < 2:
+        raise ContractError("A gallery holds at least two people with four windows in each half.")
+    attacks = tuple(attack(*pair, seed, panel) for pair in directions)
+    lost = tuple(
+        tuple(
+            attack(enrolment.permuted(rng), test, seed + 1 + turn, panel, all_members=False)
+            for enrolment, test in directions
+        )
+        for turn in range(permutations)
+    )
+    return Campaign(attacks[0].people, attacks, lost)
