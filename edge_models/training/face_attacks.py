@@ -27,6 +27,7 @@ FACE_PANEL: Final = tuple(
         "RBF SVM, C 10",
         "MLP",
         "LDA of session moments",
+        "set network",
     )
 )
 """Who attacks faces: for the time's sake one value of each hyper-parameter, and no boosting, which

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import torch
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from edge_models.baseline import Z_BOUND
@@ -94,7 +95,7 @@ def fitted_encoder(
     the critic's uncertainty as the aim (Alvi, Zisserman, Nellåker, ECCV Workshops 2018, eq. 3)
     instead of its reversed gradient.
     """
-    with torch.random.fork_rng(devices=[]):
+    with threadpool_limits(1), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         told = _Told(torch.from_numpy(expression), torch.from_numpy(person), int(person.max()) + 1)
         encoder = FaceEncoder(streams[0].shape[1], int(expression.max()) + 1)

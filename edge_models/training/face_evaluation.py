@@ -16,14 +16,17 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from edge_models.errors import RecordingError
+from edge_models.training.face_attacks import FACE_PANEL
 from edge_models.training.face_figures import FaceEvaluation, Seen
 from edge_models.training.face_levels import Level
 from edge_models.training.face_lines import GALLERY_EACH, Fold, Unmet, figures, fold_of, line
 from edge_models.training.face_pair_evaluation import pair_figures
 from edge_models.training.face_utility import constant_macro_f1
 from edge_models.training.faces import EXPRESSIONS, Photograph, face_folds, photographs
+from edge_models.training.identity.panel import Member
 from edge_models.training.seen_faces import Faces, Skipped, seen_faces
 from edge_models.training.streams import Windows
 
@@ -51,7 +54,8 @@ def face_evaluation(
     told = progress or (lambda items, _: iter(items))
     chosen = [one for one in photographs(folder) if one.eyes != "sunglasses"]
     faces, skipped = seen_faces(folder, chosen, cache, lambda some: told(some, "Looking at faces"))
-    return evaluated_faces(faces, skipped, chosen, seed, told, voices)
+    with threadpool_limits(1):
+        return evaluated_faces(faces, skipped, chosen, seed, told, voices)
 
 
 def evaluated_faces(
@@ -61,6 +65,7 @@ def evaluated_faces(
     seed: int,
     told: Progress,
     voices: Windows | None = None,
+    panel: Sequence[Member] = FACE_PANEL,
 ) -> FaceEvaluation:
     """The same, of faces that were looked at.
 
@@ -78,7 +83,9 @@ def evaluated_faces(
         fold_of(acted, place == fold, seed) for fold in told(range(FOLDS), "Learning face levels")
     ]
     unmet = Unmet.of(acted, _gallery(faces), _paired(faces), seed)
-    lines = [line(level, folds, unmet, seed) for level in told(tuple(Level), "Attacking faces")]
+    lines = [
+        line(level, folds, unmet, seed, panel) for level in told(tuple(Level), "Attacking faces")
+    ]
     rng = np.random.default_rng(seed)
     return FaceEvaluation(
         seed=seed,
@@ -89,8 +96,9 @@ def evaluated_faces(
         people=len(np.unique(acted.person)),
         folds=FOLDS,
         constant_macro_f1=constant_macro_f1(acted.expression),
+        unmoved=int(np.count_nonzero(np.ptp(acted.summaries, axis=0) == 0)),
         levels=tuple(figures(one, lines[0], rng) for one in lines),
-        pairs=() if voices is None else pair_figures(acted, voices, folds, seed, told),
+        pairs=() if voices is None else pair_figures(acted, voices, folds, seed, told, panel=panel),
     )
 
 

@@ -110,7 +110,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class FaceEvaluation:
-    """All of it; `pairs` is empty where no voices were to be had."""
+    """All of it; `pairs` is empty where no voices were to be had.
+
+    `unmoved` counts the summary's numbers that are the same in all acted windows.
+    """
 
     seed: int
     seen: tuple[Seen, ...]
@@ -120,6 +123,7 @@ class FaceEvaluation:
     people: int
     folds: int
     constant_macro_f1: float
+    unmoved: int
     levels: tuple[LevelFigures, ...]
     pairs: tuple[PairFigures, ...]
 

@@ -4,13 +4,14 @@ Rules it upholds: a fold's levels and classifiers come from the other folds' peo
 another set was never trained on; the same windows, in the same order, at every level.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_models.training.face_attacks import attacked, sides_of, turn_of
+from edge_models.training.face_attacks import FACE_PANEL, attacked, sides_of, turn_of
 from edge_models.training.face_figures import LevelFigures, Privacy, privacy, verification
 from edge_models.training.face_levels import (
     FaceLevels,
@@ -28,6 +29,7 @@ from edge_models.training.face_utility import (
 from edge_models.training.face_verification import verified_by_pairs
 from edge_models.training.faces import EXPRESSIONS
 from edge_models.training.identity import SIX, Campaign, Samples, Told
+from edge_models.training.identity.panel import Member
 from edge_models.training.metrics import Estimate
 from edge_models.training.seen_faces import Faces
 
@@ -90,7 +92,13 @@ class Line:
     told: Told | None
 
 
-def line(level: Level, folds: list[Fold], unmet: Unmet, seed: int) -> Line:
+def line(
+    level: Level,
+    folds: Sequence[Fold],
+    unmet: Unmet,
+    seed: int,
+    panel: Sequence[Member] = FACE_PANEL,
+) -> Line:
     """Classify and attack all folds, and whoever is of another set, at a level."""
     answers, shuffled, campaigns = [], [], []
     for fold in folds:
@@ -99,13 +107,13 @@ def line(level: Level, folds: list[Fold], unmet: Unmet, seed: int) -> Line:
         rows = fold.levels.seen(fold.held, level, np.random.default_rng(seed))
         sides = sides_of(fold.held.expression)
         samples = Samples(rows, fold.held.person, sides, fold.held.pose)
-        campaigns.append(attacked(samples, seed, PERMUTATIONS))
+        campaigns.append(attacked(samples, seed, PERMUTATIONS, panel))
     gallery = transfer = told = None
     if unmet.gallery is not None:
         rows = unmet.levels.seen(unmet.gallery, level, np.random.default_rng(seed))
         person = unmet.gallery.person
         samples = Samples(rows, person, np.full(len(rows), ""), turn_of(person))
-        gallery = attacked(samples, seed, PERMUTATIONS)
+        gallery = attacked(samples, seed, PERMUTATIONS, panel)
     if unmet.paired is not None:
         paired = unmet.paired
         transfer = _answers(unmet.levels, unmet.acted, paired, level, seed)

@@ -14,13 +14,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from edge_models.training.face_attacks import attacked, sides_of
+from edge_models.training.face_attacks import FACE_PANEL, attacked, sides_of
 from edge_models.training.face_figures import PairFigures, privacy
 from edge_models.training.face_levels import Level
 from edge_models.training.face_lines import Fold
 from edge_models.training.face_pairs import PAIR_LEVELS, Moments, bound, fused, moments, spoken
 from edge_models.training.face_utility import SAD, over_people, two_sided
 from edge_models.training.identity import SIX, Campaign, Samples
+from edge_models.training.identity.panel import Member
 from edge_models.training.int8_model import Int8Model, trained
 from edge_models.training.metrics import Estimate, balanced_accuracy, both_sides, estimated, pooled
 from edge_models.training.seen_faces import Faces
@@ -53,8 +54,9 @@ def pair_figures(
     seed: int,
     told: Told,
     training: VoiceTraining = trained,
+    panel: Sequence[Member] = FACE_PANEL,
 ) -> tuple[PairFigures, ...]:
-    """All levels of the pairs; `training` makes a fold's voice model."""
+    """All levels of the pairs; `training` makes a fold's voice model, `panel` attacks."""
     rng = np.random.default_rng(seed)
     clips = spoken(voices)
     binding = bound(acted, clips, rng)
@@ -72,15 +74,15 @@ def pair_figures(
             rows = fused(acted, clips, joined, (fold.levels, model), level, turn)
             answers[level].append(_answered(rows, joined, held))
             both = np.concatenate(rows, axis=1)[held]
-            campaigns[level].append(_attacked(both, joined.at(held), seed))
+            campaigns[level].append(_attacked(both, joined.at(held), seed, panel))
     return tuple(
         _figures(level, _together(answers[level]), campaigns, rng) for level in PAIR_LEVELS
     )
 
 
-def _attacked(rows: Floats, joined: Moments, seed: int) -> Campaign:
+def _attacked(rows: Floats, joined: Moments, seed: int, panel: Sequence[Member]) -> Campaign:
     samples = Samples(rows, joined.pair, sides_of(joined.expression), joined.pose)
-    return attacked(samples, seed, PERMUTATIONS)
+    return attacked(samples, seed, PERMUTATIONS, panel)
 
 
 def _answered(

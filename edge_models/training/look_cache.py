@@ -41,6 +41,7 @@ class LookCache:
         self._path = None if folder is None else folder / f"faces-{_code()}.npz"
         self._known = _read(self._path)
         self._read = len(self._known)
+        self._hashes: dict[Path, str] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -54,13 +55,15 @@ class LookCache:
         self, folder: Path, one: Photograph, looks: Callable[[Photograph], tuple[Look, ...]]
     ) -> tuple[Look, ...]:
         """The remembered looks of a photograph or clip, else those that `looks` gives."""
-        key = f"{_hash(folder / one.path)}/{one.place}"
+        path = folder / one.path
+        if path not in self._hashes:  # a file may hold many photographs
+            self._hashes[path] = _hash(path)
+        key = f"{self._hashes[path]}/{one.place}"
         if key not in self._known:
             self._known[key] = looks(one)
         return self._known[key]
 
 
-@once
 def _hash(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
