@@ -4,6 +4,8 @@
     └── ModelError
         ├── ContractError           our bug: a caller broke a shape or an order
         ├── RecordingError          the user's input: a file that can't be heard or seen
+        ├── ScoresError             the user's input: a table of scores that can't be read
+        ├── TooFewPeople            the user's input: so few people promise nothing
         ├── BundleError             the other side: a bundle that is damaged or not ours
         └── RuntimeMissing          the world: a runtime or package that this machine lacks
 
@@ -38,6 +40,14 @@ class ContractError(ModelError):
 
 class RecordingError(ModelError):
     """A recording that can't be decoded or used."""
+
+
+class ScoresError(ModelError):
+    """A table of scores and truths that can't be read or used."""
+
+
+class TooFewPeople(ModelError):
+    """Fewer people than a stated error rate or a split over people needs."""
 
 
 class BundleError(ModelError):

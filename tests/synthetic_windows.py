@@ -36,4 +36,8 @@ def synthetic_windows(
         kind=np.where(turn < each * 2 // 3, str(Kind.CLIP), str(Kind.JOINED)),
         take=np.where((turn // len(EMOTIONS)) % 2 == 1, 1, 0),
         fold=person % 5,
+        session=np.where((turn // 2) % 2 == 1, "02", "01"),
+        sentence=np.where(turn % 2 == 1, "02", "01"),
+        language=np.where(second_set, "de", "en"),
+        age_band=np.where(person % 4 == 3, "", "18-29"),
     )

@@ -108,6 +108,8 @@ def test_the_first_figure_is_distress_of_clips() -> None:
         (a_figure("sadness", None), a_figure("distress", None)), Platt((1,) * 3, (0,) * 3)
     )
     assert main_figure(evaluation, "acted").task == "distress"
+    only = Evaluation((a_figure("sadness", None),), evaluation.platt)
+    assert main_figure(only, "acted").task == "sadness"
 
 
 def test_the_shipped_card_has_figures_for_every_task_with_intervals() -> None:

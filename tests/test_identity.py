@@ -1,5 +1,7 @@
 """The panel on answers known beforehand: who is planted is found, noise is called noise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
@@ -21,6 +23,14 @@ from edge_models.training.identity import (
     top1,
     verified,
     worst_decile,
+)
+from edge_models.training.identity.attributes import (
+    ATTRIBUTE_PANEL,
+    Table,
+    balanced,
+    by_luck,
+    recognisable,
+    recognised,
 )
 from edge_models.training.identity.samples import both_directions, held_out, sessions_of
 
@@ -51,6 +61,7 @@ def gallery(
         np.asarray([f"p{one}" for one in person]),
         np.asarray([f"text {one % 4}" for one in turn]),
         np.asarray([f"day {one % 2}" for one in turn // 4]),
+        np.where(turn % 3 == 0, "sad", "happy"),
     )
 
 
@@ -131,8 +142,8 @@ def test_enrolment_and_test_share_no_text_and_every_window_is_tested_once() -> N
 
 def test_one_text_is_halved_by_session_and_neither_known_at_random() -> None:
     samples = gallery(8)
-    one_text = Samples(samples.rows, samples.person, np.full(160, "a"), samples.session)
-    unknown = Samples(samples.rows, samples.person, np.full(160, ""), np.full(160, ""))
+    one_text = replace(samples, sentence=np.full(160, "a"))
+    unknown = replace(one_text, session=np.full(160, ""))
     rng = np.random.default_rng(2)
     for enrolment, test in both_directions(one_text, rng):
         assert not set(enrolment.session) & set(test.session)
@@ -140,11 +151,25 @@ def test_one_text_is_halved_by_session_and_neither_known_at_random() -> None:
         assert len(enrolment) == len(test) == 80
 
 
-def test_a_permutation_keeps_the_rows_and_how_many_each_person_has() -> None:
+def test_a_permutation_keeps_the_rows_and_how_often_each_person_is_sad() -> None:
     samples = gallery(9)
     lost = samples.permuted(np.random.default_rng(3))
     assert lost.rows is samples.rows and not np.array_equal(lost.person, samples.person)
-    assert np.array_equal(np.sort(lost.person), np.sort(samples.person))
+    for affect in ("sad", "happy"):
+        own = samples.affect == affect
+        assert np.array_equal(np.sort(lost.person[own]), np.sort(samples.person[own]))
+
+
+def test_who_is_often_sad_is_found_by_that_alone_and_that_is_chance() -> None:
+    samples = gallery(9, people=4, each=48)
+    sadder = np.isin(samples.person, ["p0", "p1"])
+    sad = np.random.default_rng(4).random(len(samples)) < np.where(sadder, 0.9, 0.1)
+    telling = replace(
+        samples, rows=samples.rows + 4 * sad[:, None], affect=np.where(sad, "sad", "happy")
+    )
+    told = told_apart([campaign(telling, 7, 4, CHEAP[:2])], SIX)
+    assert told.top1.mean() > 0.37 and told.chance.mean() > 0.37
+    assert told.top1.mean() == pytest.approx(told.chance.mean(), abs=0.13)
 
 
 def test_sessions_hold_one_person_and_no_window_twice() -> None:
@@ -194,7 +219,46 @@ def test_the_worst_off_are_compared_with_the_worst_off_under_permutation() -> No
         nothing,
         nothing,
         ("LDA",),
+        ("LDA",),
+        np.full(1, 0.5),
     )
     worst, lucky = worst_decile(told)
     assert worst == pytest.approx(0.925)
     assert lucky > chance(told, rng).value + 0.2
+
+
+def people_with_a_sex(effect: float, seed: int = 0, voices: float = 1.0) -> Table:
+    """Eighteen people of two sexes with voices of their own; nine are never met by the model."""
+    rng = np.random.default_rng(seed)
+    person = np.repeat(np.arange(18), 12)
+    female = person % 2 == 0
+    rows = rng.normal(0, voices, (18, 4))[person] + rng.normal(0, 1, (len(person), 4))
+    rows[:, 0] += effect * female
+    return Table(
+        rows.astype(np.float32),
+        np.asarray([f"p{one:02d}" for one in person]),
+        np.where(female, "female", "male"),
+        person < 9,
+    )
+
+
+def test_sex_is_recognised_in_people_never_met_where_it_shows_and_not_where_it_does_not() -> None:
+    rng = np.random.default_rng(1)
+    shown = recognised(people_with_a_sex(6.0), 7, 0, ATTRIBUTE_PANEL[:3])
+    hidden = recognised(people_with_a_sex(0.0), 7, 4, ATTRIBUTE_PANEL[:3])
+    for size in (1, SIX):
+        assert recognisable(shown[size], rng).value > 0.9
+        assert len(shown[size].people) == 9 and len(shown[size].chosen) == 3
+        found = recognisable(hidden[size], rng)
+        assert found.low < 0.75 and found.value < 0.8
+        assert by_luck(hidden[size]) == pytest.approx(0.5, abs=0.2)
+
+
+def test_nobody_is_in_the_training_and_the_test_of_an_attribute() -> None:
+    """Voices alone, memorised, would be recognised perfectly."""
+    right = []
+    for seed in range(4):
+        table = people_with_a_sex(0.0, seed, voices=9.0)
+        alone = replace(table, may_test=np.ones(len(table.person), bool))
+        right.append(balanced(recognised(alone, 7, 0, ATTRIBUTE_PANEL[:2])[SIX]))
+    assert np.mean(right) < 0.75

@@ -8,18 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
-from edge_models.acoustic import AcousticFrontEnd
 from edge_models.bundle import load_bundle, shipped_bundle, shipped_folder
-from edge_models.speech_gate import SpeechGate
 from edge_models.training import encoder, train
 from edge_models.training.assemble import licence_of, write_bundle
-from edge_models.training.corpora import Clip, Sex, affect_clips
-from edge_models.training.described import FrontEnd, described
+from edge_models.training.corpora import Clip, Sex
 from edge_models.training.encoder import task_weights
 from edge_models.training.evaluate import Affect, Condition, Evaluation, evaluated
 from edge_models.training.int8_model import trained
-from edge_models.training.streams import Kind, Windows
+from edge_models.training.streams import Windows
+from tests.corpus_folders import emodb_folder
 from tests.synthetic_windows import synthetic_windows
 
 EPOCHS = 14
@@ -156,20 +155,18 @@ def few_recordings(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -
     return folder
 
 
-def test_recordings_become_windows_of_one_person_and_emotion(few_recordings: Path) -> None:
-    bundle = shipped_bundle()
-    front_end = FrontEnd(
-        SpeechGate(bundle.graph("gate")),
-        AcousticFrontEnd(bundle.graph("descriptors"), bundle.graph("functionals")),
-    )
-    clips = affect_clips(few_recordings)[:16]
-    windows = described(few_recordings, clips, front_end, seed=1)
-    assert windows.summaries.shape[1] == 88 and np.isfinite(windows.summaries).all()
-    single = windows.at((windows.kind == Kind.CLIP) & (windows.take == 0))
-    assert len(single) == len(clips)
-    assert single.person.tolist() == [clip.person for clip in clips]
-    quiet = windows.at((windows.kind == Kind.CLIP) & (windows.take == 1))
-    assert not np.allclose(quiet.summaries[:, :88], single.summaries[: len(quiet), :88])
+def test_corpora_are_learned_from_beside_the_recordings_or_alone(
+    few_recordings: Path, tmp_path: Path
+) -> None:
+    parser = ArgumentParser()
+    train.add_arguments(parser)
+    acted = f"emodb={emodb_folder(tmp_path / 'emodb')}"
+    alone = parser.parse_args(["--corpus", acted, "--keep-front-end"])
+    assert {clip.dataset for clip in train.spoken(alone, Console())[1]} == {"emodb"}
+    words = ["--recordings", str(few_recordings), "--corpus", acted]
+    folder, clips = train.spoken(parser.parse_args(words), Console())
+    assert {clip.dataset for clip in clips} == {"emodb", "ravdess"}
+    assert folder == few_recordings and all((folder / clip.path).is_file() for clip in clips)
 
 
 @pytest.mark.slow
@@ -181,6 +178,7 @@ def test_one_command_makes_a_sound_bundle_from_recordings(
     parser = ArgumentParser()
     train.add_arguments(parser)
     words = ["--recordings", str(few_recordings), "--out", str(out), "--keep-front-end"]
+    words += ["--cache", str(tmp_path / "cache")]
     arguments: Namespace = parser.parse_args(words)
     assert train.run(arguments) == 0
     bundle = load_bundle(out)

@@ -1,26 +1,28 @@
-"""Recordings of affect speech, described by the bundle's own front end, as windows to learn from.
+"""Recordings described by the bundle's own front end, as windows to learn from.
 
 Rules it upholds: training hears through the same gate, descriptors and functionals as the
-device; a joined window holds one person and one emotion only; sound is overwritten once
-described, nothing of it is written anywhere.
+device; a joined window holds one person, one emotion and one truth; a person's level and joins
+depend on the seed and that person alone, so another corpus beside it changes nothing; what can't
+be heard is counted and named.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_models.acoustic import AcousticFrontEnd
 from edge_models.errors import RecordingError
-from edge_models.raw import RawAudio
-from edge_models.recordings import read_recording
-from edge_models.speech_gate import SpeechGate
-from edge_models.training.corpora import EMOTIONS, Clip, folds_of, labels_of
+from edge_models.training.corpora import EMOTIONS, Clip, LeftOut, folds_of, labels_of
+from edge_models.training.described_cache import Cache
+from edge_models.training.hearing import WINDOW_ROWS, Ear, FrontEnd, Source
 from edge_models.training.streams import Floats, Kind, Windows
-from edge_models.windows import HOP_SAMPLES, WINDOW_SAMPLES, windows_of
+
+__all__ = ["FOLDS", "FrontEnd", "described"]
 
 FOLDS: Final = 5
 TAKES: Final = 2
@@ -28,26 +30,40 @@ TAKES: Final = 2
 
 SOFTEST_DB: Final = -15.0
 LOUDEST_DB: Final = 6.0
-MINIMUM_SPEECH_ROWS: Final = 50
-_WINDOW_ROWS: Final = WINDOW_SAMPLES // HOP_SAMPLES
 
 
 @dataclass(frozen=True, slots=True)
-class FrontEnd:
-    """What turns a window of sound into descriptors, a speech mask and functionals."""
+class _Heard:
+    """A short clip in one take, by its place among the clips; `rows` long."""
 
-    gate: SpeechGate
-    acoustic: AcousticFrontEnd
+    place: int
+    take: int
+    source: Source
+    rows: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Heard:
-    """One clip in one take: `descriptors` float32 (T, 25), `speech` bool (T,)."""
+class _Window:
+    """One window: the clips it is made of, its take, and its functionals."""
 
-    clip: int
+    places: tuple[int, ...]
     take: int
-    descriptors: Floats
-    speech: npt.NDArray[np.bool_]
+    summary: Floats
+
+
+@dataclass(slots=True)
+class _Skipped:
+    """Clips that gave no window."""
+
+    unreadable: list[str] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
+
+    def told(self) -> tuple[LeftOut, ...]:
+        parts = (
+            LeftOut("can't be read", tuple(self.unreadable)),
+            LeftOut("too little speech", tuple(self.silent)),
+        )
+        return tuple(part for part in parts if part.names)
 
 
 def described(
@@ -56,93 +72,139 @@ def described(
     front_end: FrontEnd,
     seed: int,
     told: Callable[[Sequence[Clip]], Iterator[Clip]] = iter,
+    *,
+    cache: Cache | None = None,
+    skipped: Callable[[LeftOut], None] | None = None,
 ) -> Windows:
-    """Every clip as one window, and joined windows of about ten seconds.
+    """Every clip as one window (a long one as several), and joined windows of about ten seconds.
 
-    Clips with less than half a second of speech are left out, as the device would. `told` wraps
-    the clips to show progress.
+    A window is left out as the device would: with less than half a second of speech where the
+    recording is one window, three seconds where it is cut into several. `told` wraps the clips to
+    show progress; with a `cache` a run resumes where it stopped; `skipped` is told of clips that
+    can't be read or hold too little speech.
 
     Raises:
-        RecordingError: a clip can't be decoded, or none holds speech.
+        RecordingError: more than half of the clips give no window, or they are features only.
     """
-    rng = np.random.default_rng(seed)
-    people = sorted({clip.person for clip in clips})
-    levels_db = dict(zip(people, rng.uniform(SOFTEST_DB, LOUDEST_DB, len(people)), strict=True))
-    heard = []
-    for place, clip in enumerate(told(clips)):
-        for take in range(TAKES):
-            gain = 10 ** (levels_db[clip.person] / 20) if take else 1.0
-            one = _hear(front_end, folder / clip.path, np.float32(gain), place, take)
-            if np.count_nonzero(one.speech) >= MINIMUM_SPEECH_ROWS:
-                heard.append(one)
-    if not heard:
-        raise RecordingError("None of the recordings holds speech.", "Look at their manifest.")
-    groups = [[one] for one in heard] + list(_joined(heard, clips, rng))
-    return _table(groups, clips, front_end)
+    _refuse_features(clips)
+    ear, lost = Ear(front_end, cache), _Skipped()
+    single: list[_Window] = []
+    joined: list[_Window] = []
+    order = sorted(range(len(clips)), key=lambda place: clips[place].person)
+    walk = zip(order, told([clips[place] for place in order]), strict=True)
+    for person, own in groupby(walk, key=lambda step: step[1].person):
+        rng = np.random.default_rng([seed, _number(person)])
+        level_db = float(rng.uniform(SOFTEST_DB, LOUDEST_DB))
+        short: list[_Heard] = []
+        for place, clip in own:
+            for take in range(TAKES):
+                source = Source(folder / clip.path, level_db if take else 0.0, clip.turns)
+                windows, rows = _windows(ear, source, place, take, lost)
+                single += windows
+                if windows and rows <= WINDOW_ROWS:
+                    short.append(_Heard(place, take, source, rows))
+        joined += _joined(ear, short, clips, rng)
+        ear.forget()
+    _tell(lost, clips, skipped)
+    single.sort(key=lambda window: window.places)
+    return _table([*single, *joined], clips)
 
 
-def _hear(front_end: FrontEnd, path: Path, gain: np.float32, clip: int, take: int) -> _Heard:
-    """A recording of any length, as if it were one window."""
-    descriptors, speech = [], []
-    for window in windows_of(_at_level(read_recording(path), gain)):
-        speech.append(front_end.gate.speech(window))
-        descriptors.append(front_end.acoustic.descriptors(window))
-        window.wipe()
-    return _Heard(clip, take, np.concatenate(descriptors), np.concatenate(speech))
+def _refuse_features(clips: Sequence[Clip]) -> None:
+    numbers = sorted({clip.dataset for clip in clips if clip.features_only})
+    if numbers:
+        raise RecordingError(
+            f"{', '.join(numbers)} holds features that others computed once a second, no sound: "
+            "they can't pass through this front end.",
+            "Leave it out.",
+        )
 
 
-def _at_level(blocks: Iterator[RawAudio], gain: np.float32) -> Iterator[RawAudio]:
-    for block in blocks:
-        if gain == 1:
-            yield block
-            continue
-        yield RawAudio(np.clip(block.samples * gain, -1, 1), block.first_sample)
-        block.wipe()
+def _number(person: str) -> int:
+    return int.from_bytes(hashlib.sha256(person.encode()).digest()[:8], "big")
+
+
+def _windows(
+    ear: Ear, source: Source, place: int, take: int, lost: _Skipped
+) -> tuple[list[_Window], int]:
+    """The windows of one clip in one take, and its rows; the first take says what is lost."""
+    try:
+        entry = ear.described(source)
+    except RecordingError:
+        if take == 0:
+            lost.unreadable.append(_named(source.path))
+        return [], 0
+    if take == 0 and not len(entry.summaries):
+        lost.silent.append(_named(source.path))
+    return [_Window((place,), take, summary) for summary in entry.summaries], entry.rows
+
+
+def _named(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
 
 
 def _joined(
-    heard: Sequence[_Heard], clips: Sequence[Clip], rng: np.random.Generator
-) -> Iterator[list[_Heard]]:
-    """Clips of one person, emotion and take, shuffled twice and cut at about ten seconds."""
-    groups: dict[tuple[str, str, int], list[_Heard]] = {}
-    for one in heard:
-        clip = clips[one.clip]
-        groups.setdefault((clip.person, clip.emotion, one.take), []).append(one)
+    ear: Ear, short: Sequence[_Heard], clips: Sequence[Clip], rng: np.random.Generator
+) -> Iterator[_Window]:
+    """A person's clips of one emotion, truth and take, shuffled twice, cut at about ten seconds."""
+    groups: dict[tuple[object, ...], list[_Heard]] = {}
+    for one in short:
+        clip = clips[one.place]
+        session = clip.session if clip.clinical.known else ""
+        alike = (clip.dataset, clip.emotion, clip.clinical, session, one.take)
+        groups.setdefault(alike, []).append(one)
     for group in groups.values():
         for _ in range(2):
             part: list[_Heard] = []
-            for place in rng.permutation(len(group)):
-                part.append(group[place])
-                if sum(len(one.speech) for one in part) >= 0.9 * _WINDOW_ROWS:
-                    yield part
+            for number in rng.permutation(len(group)):
+                part.append(group[number])
+                if sum(one.rows for one in part) >= 0.9 * WINDOW_ROWS:
+                    summary = ear.joined([one.source for one in part])
+                    yield _Window(tuple(one.place for one in part), part[0].take, summary)
                     part = []
 
 
-def _table(
-    groups: Sequence[Sequence[_Heard]], clips: Sequence[Clip], front_end: FrontEnd
-) -> Windows:
-    summaries = [
-        front_end.acoustic.summary(
-            np.concatenate([one.descriptors for one in group]),
-            np.concatenate([one.speech for one in group]),
+def _tell(lost: _Skipped, clips: Sequence[Clip], skipped: Callable[[LeftOut], None] | None) -> None:
+    said = lost.told()
+    if 2 * sum(len(part.names) for part in said) > len(clips):
+        raise RecordingError(
+            f"More than half of the {len(clips)} recordings can't be used. "
+            + "; ".join(map(str, said))
+            + ".",
+            "Look at these files, and at their manifest.",
         )
-        for group in groups
-    ]
-    first = np.asarray([group[0].clip for group in groups])
+    for part in said:
+        if skipped is not None:
+            skipped(part)
+
+
+def _table(windows: Sequence[_Window], clips: Sequence[Clip]) -> Windows:
     labels, folds = labels_of(clips), folds_of(clips, FOLDS)
+    first = np.asarray([window.places[0] for window in windows], np.intp)
     told = [clips[place] for place in first]
+    kinds = [str(Kind.CLIP if len(one.places) == 1 else Kind.JOINED) for one in windows]
     return Windows(
-        summaries=np.asarray(summaries, np.float32),
+        summaries=np.asarray([window.summary for window in windows], np.float32),
         truth=labels.truth[first],
         known=labels.known[first],
         emotion=np.asarray([_place_of(clip.emotion) for clip in told]),
         person=np.asarray([clip.person for clip in told]),
         dataset=np.asarray([clip.dataset for clip in told]),
         sex=np.asarray([str(clip.sex) for clip in told]),
-        kind=np.asarray([str(Kind.CLIP if len(group) == 1 else Kind.JOINED) for group in groups]),
-        take=np.asarray([group[0].take for group in groups]),
+        kind=np.asarray(kinds),
+        take=np.asarray([window.take for window in windows]),
         fold=folds[first],
+        session=_common(windows, [clip.session for clip in clips]),
+        sentence=_common(windows, [clip.sentence for clip in clips]),
+        language=np.asarray([clip.language for clip in told]),
+        age_band=np.asarray([clip.age_band for clip in told]),
     )
+
+
+def _common(windows: Sequence[_Window], words: Sequence[str]) -> npt.NDArray[np.str_]:
+    """The word that all clips of a window have, else ""."""
+    said = [{words[place] for place in window.places} for window in windows]
+    return np.asarray([one.pop() if len(one) == 1 else "" for one in said])
 
 
 def _place_of(emotion: str) -> int:

@@ -176,13 +176,14 @@ def _shuffled(windows: Windows, seed: int, told: Progress, epochs: int | None) -
     rng = np.random.default_rng(seed + 1)
     logits = _blank(windows)
     for fold in told(np.unique(windows.fold).tolist(), "Testing on shuffled labels"):
-        wrong = _with_shuffled_labels(windows, rng)
+        wrong = with_shuffled_labels(windows, rng)
         model = trained(wrong.at(wrong.fold != fold), seed, epochs)
         _test(model, windows, windows.fold == fold, logits, seed)
     return logits
 
 
-def _with_shuffled_labels(windows: Windows, rng: np.random.Generator) -> Windows:
+def with_shuffled_labels(windows: Windows, rng: np.random.Generator) -> Windows:
+    """The same windows, labels permuted among each person's."""
     order = np.arange(len(windows))
     for person in np.unique(windows.person):
         own = np.flatnonzero(windows.person == person)

@@ -32,7 +32,8 @@ class Windows:
     `summaries` float32 (N, F); `truth` and `known` bool (N, 3), a column for each task;
     `emotion` (N,) a place in `corpora.EMOTIONS` or -1; `person`, `dataset`, `sex` and `kind` are
     (N,) arrays of words; `take` (N,) is 0 for sound as recorded, else at another level; `fold`
-    (N,) is the person's fold.
+    (N,) is the person's fold. Words, "" where unknown or where joined clips differ: `session` (N,)
+    a day or repetition, `sentence` (N,) the text that was read, `language` (N,), `age_band` (N,).
     """
 
     summaries: Floats
@@ -45,6 +46,10 @@ class Windows:
     kind: npt.NDArray[np.str_]
     take: Places
     fold: Places
+    session: npt.NDArray[np.str_]
+    sentence: npt.NDArray[np.str_]
+    language: npt.NDArray[np.str_]
+    age_band: npt.NDArray[np.str_]
 
     def __len__(self) -> int:
         return len(self.summaries)

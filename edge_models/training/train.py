@@ -3,10 +3,14 @@
     sottovoce train                              SOTTOVOCE_DATA into the shipped bundle
     sottovoce train --recordings DIR --out DIR   other recordings, another folder
     sottovoce train --keep-front-end             a new classifier on the front end as it is
+    sottovoce train --corpus daic-woz=DIR --keep-front-end --out DIR     a licensed corpus
 
-DIR holds a MANIFEST.csv with the columns path, dataset, licence, identity, label, extra. One seed
-gives one bundle. The old bundle is replaced only when the new one passed its own golden vectors in
-both runtimes. What comes out is a screening aid trained on acted speech; CARD.md says how good.
+DIR holds a MANIFEST.csv with the columns path, dataset, licence, identity, label, extra; or, after
+NAME=, that corpus as it is given out. A missing one is told with its tree and where it is
+requested. What was heard once is kept as numbers in the cache (delete it any time): a second run is
+quick, and one that was interrupted resumes. One seed gives one bundle. The old bundle is replaced
+only when the new one passed its own golden vectors in both runtimes. What comes out is a screening
+aid trained on acted speech; CARD.md says how good.
 """
 
 import argparse
@@ -21,7 +25,8 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from edge_models.acoustic import SUMMARY_NAMES, AcousticFrontEnd
+from edge_models.acoustic import SUMMARY_NAMES
+from edge_models.assessment import TASKS
 from edge_models.baseline import Population
 from edge_models.bundle import load_bundle, shipped_folder
 from edge_models.errors import BundleError
@@ -30,11 +35,11 @@ from edge_models.golden_sound import golden_summary
 from edge_models.head import Head
 from edge_models.manifest import MANIFEST_NAME
 from edge_models.runner import OnnxGraph, TfliteGraph
-from edge_models.speech_gate import SpeechGate
 from edge_models.training import assemble
 from edge_models.training.card import Made, card, gate_chapter, main_figure
-from edge_models.training.corpora import Clip, affect_clips
+from edge_models.training.corpora import LOADERS, Clip, Measured, gathered, what_is_measured
 from edge_models.training.described import FrontEnd, described
+from edge_models.training.described_cache import Cache, usual_folder
 from edge_models.training.evaluate import Evaluation, evaluated
 from edge_models.training.export_frontend import export_frontend
 from edge_models.training.gate import train_gate
@@ -53,6 +58,20 @@ Item = TypeVar("Item")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `sottovoce train`."""
     parser.add_argument("--recordings", type=Path, metavar="DIR", help="else SOTTOVOCE_DATA")
+    parser.add_argument(
+        "--corpus",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help=f"learn from this corpus ({', '.join(LOADERS)}); may be given several times, and "
+        "beside --recordings",
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="of described windows; else sottovoce/described in XDG_CACHE_HOME or ~/.cache",
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="else the shipped bundle's folder")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
     parser.add_argument(
@@ -69,8 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Train, test, assemble, check, and only then replace what is in the folder."""
     torch.set_num_threads(1)
     console = Console(stderr=True)
-    recordings = arguments.recordings or recordings_folder()
-    clips = affect_clips(recordings, arguments.datasets)
+    recordings, clips = spoken(arguments, console)
     out: Path = arguments.out or shipped_folder()
     with tempfile.TemporaryDirectory(prefix="sottovoce-") as staging:
         folder = Path(staging)
@@ -84,6 +102,8 @@ def run(arguments: argparse.Namespace) -> int:
             front_end,
             arguments.seed,
             lambda told: _shown(told, "Describing recordings", console),
+            cache=Cache(arguments.cache or usual_folder()),
+            skipped=lambda part: console.print(f"Of the recordings {part}."),
         )
         evaluation = evaluated(
             windows, arguments.seed, lambda folds, text: _shown(folds, text, console)
@@ -94,8 +114,19 @@ def run(arguments: argparse.Namespace) -> int:
         agreement = _written(folder, model, evaluation, windows, clips, sound, arguments.seed)
         load_bundle(folder).check()
         _replace(out, folder)
-    _tell(console, out, evaluation, agreement)
+    _tell(console, out, evaluation, agreement, what_is_measured(clips))
     return 0
+
+
+def spoken(arguments: argparse.Namespace, console: Console) -> tuple[Path, tuple[Clip, ...]]:
+    """The recordings' folder, and the clips to learn from, of it or of the corpora named."""
+    needed = arguments.recordings or not (arguments.corpus and arguments.keep_front_end)
+    recordings: Path = (arguments.recordings or recordings_folder()) if needed else Path()
+    listed = recordings if arguments.recordings or not arguments.corpus else None
+    found = gathered(listed, arguments.corpus, arguments.datasets)
+    for part in found.left_out:
+        console.print(f"Of the corpora {part}.")
+    return recordings, found.clips
 
 
 def _shown(items: Iterable[Item], text: str, console: Console) -> Iterator[Item]:
@@ -126,10 +157,7 @@ def _place_front_end(
 
 
 def _front_end(folder: Path) -> FrontEnd:
-    gate, descriptors, functionals = (
-        OnnxGraph((folder / name).read_bytes()) for name in _FRONT_END
-    )
-    return FrontEnd(SpeechGate(gate), AcousticFrontEnd(descriptors, functionals))
+    return FrontEnd.of_graphs(*((folder / name).read_bytes() for name in _FRONT_END))
 
 
 def _written(
@@ -189,13 +217,20 @@ def _replace(out: Path, folder: Path) -> None:
     load_bundle(out)
 
 
-def _tell(console: Console, out: Path, evaluation: Evaluation, agreement: Agreement) -> None:
+def _tell(
+    console: Console,
+    out: Path,
+    evaluation: Evaluation,
+    agreement: Agreement,
+    measured: Measured,
+) -> None:
     datasets = sorted({figure.dataset for figure in evaluation.figures})
     for dataset in datasets:
         figure = main_figure(evaluation, dataset)
         console.print(
-            f"{dataset}: distress on people it never met, balanced accuracy "
-            f"{figure.balanced_accuracy} a clip, {figure.six} over six (affect figures)"
+            f"{dataset}: {measured.tasks[TASKS.index(figure.task)]} on people it never met, "
+            f"balanced accuracy {figure.balanced_accuracy} a clip, {figure.six} over six "
+            f"({measured} figures)"
         )
     console.print(
         f"Runtimes differ by at most {agreement.between_steps:.0f} int8 step. "

@@ -1,7 +1,7 @@
 """Who was it? A panel of retrained attackers, and what their answers say about people.
 
     rng = np.random.default_rng(7)
-    samples = Samples(rows, person, sentence, session)         # (N, D) and three columns of words
+    samples = Samples(rows, person, sentence, session, affect)  # (N, D) and columns of words
     attacked = campaign(samples, seed=7, permutations=4)        # both directions, and chance
     told = told_apart([attacked], size=6)                       # questions of six windows
     print(top1(told, rng), chance(told, rng), worst_decile(told))
@@ -16,7 +16,7 @@ Several galleries (folds, sets, streams) are put beside each other by
 
 Rules it upholds: attackers are retrained on what they attack; enrolment and test share no text; the
 attacker is chosen on held-out enrolment; *chance* is the same panel, its choice included, under
-permuted identities; one seed gives one answer.
+identities permuted within each affect; one seed gives one answer.
 """
 
 from edge_models.training.identity.figures import (
@@ -26,6 +26,7 @@ from edge_models.training.identity.figures import (
     chance,
     equal_error_rate,
     reduction,
+    together,
     told_apart,
     top1,
     verified,
@@ -56,6 +57,7 @@ __all__ = [
     "chance",
     "equal_error_rate",
     "reduction",
+    "together",
     "told_apart",
     "top1",
     "verified",

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
@@ -31,14 +31,18 @@ GAUSSIAN_DIRECTIONS: Final = 12
 SHRINKAGE: Final = 0.3
 TRAINING_SESSIONS: Final = 40
 _HELD: Final = 6.0
-_TINY: Final = 1e-12
+_DOUBT: Final = 0.02
+"""Of its belief an attacker leaves so much to everybody: one window never rules a person out."""
 
 
 class Attacker(Protocol):
-    """Learns from N windows of C people; answers sessions of W windows."""
+    """Learns from N windows of C people (or kinds of people); answers sessions of W windows."""
 
-    def fit(self, rows: Floats, person: Places) -> "Attacker":
-        """Enrol: `rows` float32 (N, D), `person` int (N,), 0..C-1, each of them present."""
+    def fit(self, rows: Floats, person: Places, owner: Places | None = None) -> "Attacker":
+        """Enrol: `rows` float32 (N, D), `person` int (N,), 0..C-1, each of them present.
+
+        Sessions to learn from hold windows of one `owner`, int (N,), else of one person.
+        """
         ...
 
     def log_probabilities(self, sessions: Floats) -> Reals:
@@ -95,7 +99,7 @@ class Windowed:
         self._make = make
         self._products = products
 
-    def fit(self, rows: Floats, person: Places) -> "Windowed":
+    def fit(self, rows: Floats, person: Places, owner: Places | None = None) -> "Windowed":
         """See `Attacker`."""
         self._standard = Standard.of(rows)
         wide = self._seen(rows, first=True)
@@ -118,7 +122,8 @@ class Windowed:
 
 def _answers(model: Any, rows: Reals) -> Reals:
     if hasattr(model, "predict_proba"):
-        return np.asarray(np.log(np.maximum(model.predict_proba(rows), _TINY)))
+        likely = np.asarray(model.predict_proba(rows), np.float64)
+        return np.asarray(np.log((1 - _DOUBT) * likely + _DOUBT / likely.shape[1]))
     margins = model.decision_function(rows)
     if margins.ndim == 1:
         margins = np.stack([-margins, margins], axis=1)
@@ -132,7 +137,7 @@ class Gaussian:
     principal directions of the enrolment.
     """
 
-    def fit(self, rows: Floats, person: Places) -> "Gaussian":
+    def fit(self, rows: Floats, person: Places, owner: Places | None = None) -> "Gaussian":
         """See `Attacker`."""
         self._standard = Standard.of(rows)
         plain = self._standard(rows)
@@ -185,12 +190,12 @@ class SessionMoments:
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
-    def fit(self, rows: Floats, person: Places) -> "SessionMoments":
+    def fit(self, rows: Floats, person: Places, owner: Places | None = None) -> "SessionMoments":
         """See `Attacker`."""
         rng = np.random.default_rng(self._seed)
         self._standard = Standard.of(rows)
         plain = self._standard(rows).astype(np.float32)
-        drawn = sessions_of(plain, person, SIX, TRAINING_SESSIONS, rng)
+        drawn = sessions_of(plain, person, SIX, TRAINING_SESSIONS, rng, owner)
         seen = moments(drawn.rows)
         self._moments = Standard.of(seen)
         self._model = discriminant().fit(self._moments(seen), drawn.person)
@@ -229,3 +234,8 @@ def boosted(seed: int) -> Any:
         early_stopping=False,
         random_state=seed,
     )
+
+
+def trees(seed: int) -> Any:
+    """Extremely randomised trees: they find the values at which a normalised constant ends up."""
+    return ExtraTreesClassifier(60, min_samples_leaf=2, random_state=seed, n_jobs=1)

@@ -29,7 +29,8 @@ class Told:
     `top1` and `chance` float64 (P,): the share of a person's questions answered with their name,
     and its mean over permutations; `permuted` float64 (K, P) is each permutation's; `one_in_n`
     float64 (P,) is 1 over the gallery's size. `own` and `others` hold, for each person, the
-    log-odds of claims under the own name and under every other name of the gallery.
+    scores of claims under the own name and under every other name of the gallery. `chosen`
+    names the attackers chosen; `members` and `member_top1` (A,) are each member's own top-1.
     """
 
     people: Words
@@ -39,6 +40,8 @@ class Told:
     own: tuple[Reals, ...]
     others: tuple[Reals, ...]
     chosen: tuple[str, ...]
+    members: tuple[str, ...]
+    member_top1: Reals
 
     @property
     def chance(self) -> Reals:
@@ -50,42 +53,55 @@ class Told:
 
 
 def told_apart(campaigns: Sequence[Campaign], size: int) -> Told:
-    """Put galleries beside each other (all with as many permutations); a person met in several
-    of them (other streams of the same windows) counts once, by the mean.
+    """Galleries beside each other, all with as many permutations; see `together`."""
+    return together([_told(campaign, size) for campaign in campaigns])
+
+
+def together(parts: Sequence[Told]) -> Told:
+    """Put people beside each other; who is in several parts (other streams) counts once.
+
+    Their top-1 and chance are means over the parts; all parts have as many permutations.
     """
-    rows = [row for campaign in campaigns for row in _people_of(campaign, size)]
-    people = np.unique([row.person for row in rows])
-    own = [[row for row in rows if row.person == person] for person in people]
+    people = np.unique(np.concatenate([part.people for part in parts]))
+    where = [
+        [(part, int(np.flatnonzero(part.people == one)[0])) for part in parts if one in part.people]
+        for one in people
+    ]
     return Told(
-        people,
-        np.asarray([np.mean([row.top1 for row in group]) for group in own]),
-        np.stack([np.mean([row.permuted for row in group], axis=0) for group in own], axis=1),
-        np.asarray([np.mean([row.one_in_n for row in group]) for group in own]),
-        tuple(np.concatenate([row.own for row in group]) for group in own),
-        tuple(np.concatenate([row.others for row in group]) for group in own),
-        tuple(a.chosen[size] for campaign in campaigns for a in campaign.attacks),
+        people=people,
+        top1=np.asarray([np.mean([part.top1[p] for part, p in own]) for own in where]),
+        permuted=np.stack(
+            [np.mean([part.permuted[:, p] for part, p in own], axis=0) for own in where], axis=1
+        ),
+        one_in_n=np.asarray([np.mean([part.one_in_n[p] for part, p in own]) for own in where]),
+        own=tuple(np.concatenate([part.own[p] for part, p in own]) for own in where),
+        others=tuple(np.concatenate([part.others[p] for part, p in own]) for own in where),
+        chosen=tuple(name for part in parts for name in part.chosen),
+        members=parts[0].members,
+        member_top1=np.average(
+            [part.member_top1 for part in parts], axis=0, weights=[len(part) for part in parts]
+        ),
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Person:
-    person: str
-    top1: float
-    permuted: Reals
-    one_in_n: float
-    own: Reals
-    others: Reals
-
-
-def _people_of(campaign: Campaign, size: int) -> list[_Person]:
-    top1 = _hits(campaign.attacks, size)
+def _told(campaign: Campaign, size: int) -> Told:
+    count = len(campaign.people)
+    claims = [_claims(campaign.attacks, size, place) for place in range(count)]
     permuted = [_hits(lost, size) for lost in campaign.under_permutation]
-    rows = []
-    for place, person in enumerate(campaign.people):
-        own, others = _claims(campaign.attacks, size, place)
-        each = np.asarray([turn[place] for turn in permuted], np.float64)
-        rows.append(_Person(str(person), top1[place], each, 1 / len(campaign.people), own, others))
-    return rows
+    members = tuple(campaign.attacks[0].every[size])
+    return Told(
+        people=campaign.people,
+        top1=_hits(campaign.attacks, size),
+        permuted=np.asarray(permuted, np.float64).reshape(-1, count),
+        one_in_n=np.full(count, 1 / count),
+        own=tuple(own for own, _ in claims),
+        others=tuple(others for _, others in claims),
+        chosen=tuple(attack.chosen[size] for attack in campaign.attacks),
+        members=members,
+        member_top1=np.mean(
+            [[attack.every[size][name] for name in members] for attack in campaign.attacks], axis=0
+        ),
+    )
 
 
 def _hits(attacks: Sequence[Attack], size: int) -> Reals:
@@ -93,13 +109,13 @@ def _hits(attacks: Sequence[Attack], size: int) -> Reals:
 
 
 def _claims(attacks: Sequence[Attack], size: int, place: int) -> tuple[Reals, Reals]:
-    """Log-odds of a person's questions under the own name and under the others'."""
+    """Scores of a person's questions under the own name and under the others'."""
     own, others = [], []
     for attack in attacks:
         answers = attack.answers[size]
-        odds = answers.odds()[answers.person == place]
-        own.append(odds[:, place])
-        others.append(np.delete(odds, place, axis=1).ravel())
+        scores = answers.claims()[answers.person == place]
+        own.append(scores[:, place])
+        others.append(np.delete(scores, place, axis=1).ravel())
     return np.concatenate(own), np.concatenate(others)
 
 
@@ -127,18 +143,24 @@ def above_chance(told: Told, rng: np.random.Generator) -> Estimate:
     return _over_people(lambda s: float((told.top1 - told.chance)[s].mean()), len(told), rng)
 
 
-def reduction(protected: Told, original: Told, rng: np.random.Generator) -> Estimate:
+def reduction(
+    protected: Told, original: Told, rng: np.random.Generator, *, of_one_in_n: bool = False
+) -> Estimate:
     """R = 1 - (top1 - chance) / (top1 of the original - its chance), over the same people.
 
     Below 0 where the protected windows tell more than the original ones, above 1 where less than
-    by luck; never cut off.
+    by luck; never cut off. `of_one_in_n` takes 1 over the gallery's size as chance, for those who
+    would rather not trust a measured one.
 
     Raises:
         ValueError: the two are not of the same people (our bug).
     """
     if not np.array_equal(protected.people, original.people):
         raise ValueError("a reduction compares the same people")
-    kept, whole = protected.top1 - protected.chance, original.top1 - original.chance
+    kept, whole = (
+        told.top1 - (told.one_in_n if of_one_in_n else told.chance)
+        for told in (protected, original)
+    )
 
     def figure(some: npt.NDArray[np.intp]) -> float:
         return float(1 - kept[some].mean() / max(whole[some].mean(), 1e-3))

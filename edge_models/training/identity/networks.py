@@ -22,7 +22,7 @@ from edge_models.training.identity.samples import SIX, Floats, Places, sessions_
 HIDDEN: Final = 64
 INNER: Final = 32
 STEPS: Final = 60
-SESSION_STEPS: Final = 80
+SESSION_STEPS: Final = 50
 SESSIONS_EACH: Final = 60
 BATCH: Final = 64
 RATE: Final = 1e-2
@@ -53,7 +53,7 @@ class WindowNetwork:
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
-    def fit(self, rows: Floats, person: Places) -> "WindowNetwork":
+    def fit(self, rows: Floats, person: Places, owner: Places | None = None) -> "WindowNetwork":
         """See `Attacker`."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed)
@@ -119,12 +119,12 @@ class SessionNetwork:
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
-    def fit(self, rows: Floats, person: Places) -> "SessionNetwork":
+    def fit(self, rows: Floats, person: Places, owner: Places | None = None) -> "SessionNetwork":
         """See `Attacker`."""
         rng = np.random.default_rng(self._seed)
         self._standard = Standard.of(rows)
         plain = self._standard(rows).astype(np.float32)
-        drawn = sessions_of(plain, person, SIX, SESSIONS_EACH, rng)
+        drawn = sessions_of(plain, person, SIX, SESSIONS_EACH, rng, owner)
         statistics = moments(drawn.rows)
         self._moments = Standard.of(statistics)
         windows = torch.from_numpy(drawn.rows)

@@ -1,8 +1,9 @@
-"""Windows as an attacker meets them: numbers, who spoke, which text, and in which session.
+"""Windows as an attacker meets them: numbers, who spoke, which text, when, and with which affect.
 
 Rules it upholds: enrolment and test never share a text (a session, where one text is all there
 is); every text and session is enrolled once and tested once; permuted identities keep the rows,
-their number for each person and the test as they are, and break nothing but the link to the person.
+the test, and how many windows of each affect a person has, and break nothing but the link to the
+person: who is sad more often than others is found by that alone, and no body could hide it.
 """
 
 from collections.abc import Iterator
@@ -28,7 +29,8 @@ LEAST: Final = 4
 class Samples:
     """N windows of one gallery of people: `rows` float32 (N, D); the rest (N,) words.
 
-    `sentence` is the text spoken and `session` the occasion or repetition, each "" where unknown.
+    `sentence` is the text spoken, `session` the occasion or repetition, `affect` the emotion (or
+    the truth) that a useful model tells; each "" where unknown.
     All windows of a person are of one device: they were normalised by one running baseline.
     """
 
@@ -36,6 +38,7 @@ class Samples:
     person: Words
     sentence: Words
     session: Words
+    affect: Words
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -48,12 +51,20 @@ class Samples:
     def at(self, chosen: npt.NDArray[np.bool_] | Places) -> "Samples":
         """Some of the windows."""
         return Samples(
-            self.rows[chosen], self.person[chosen], self.sentence[chosen], self.session[chosen]
+            self.rows[chosen],
+            self.person[chosen],
+            self.sentence[chosen],
+            self.session[chosen],
+            self.affect[chosen],
         )
 
     def permuted(self, rng: np.random.Generator) -> "Samples":
-        """The same windows under permuted identities; each name keeps its number of windows."""
-        return replace(self, person=rng.permutation(self.person))
+        """The same windows, identities permuted among the windows of each affect."""
+        person = self.person.copy()
+        for affect in np.unique(self.affect):
+            own = np.flatnonzero(self.affect == affect)
+            person[own] = self.person[rng.permutation(own)]
+        return replace(self, person=person)
 
 
 def halves(samples: Samples, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
@@ -144,14 +155,20 @@ def alone(rows: Floats, person: Places) -> Sessions:
 
 
 def sessions_of(
-    rows: Floats, person: Places, windows: int, draws: int, rng: np.random.Generator
+    rows: Floats,
+    person: Places,
+    windows: int,
+    draws: int,
+    rng: np.random.Generator,
+    owner: Places | None = None,
 ) -> Sessions:
-    """For each person, `draws` times `windows` of their windows, none twice in a session.
+    """For each owner (else person), `draws` times `windows` of their windows, none twice in one.
 
     If somebody has fewer windows than that, everybody's sessions are as short as theirs.
     """
-    own = [np.flatnonzero(person == one) for one in np.unique(person)]
-    size = min(windows, *(len(places) for places in own)) if own else windows
+    whose = person if owner is None else owner
+    own = [np.flatnonzero(whose == one) for one in np.unique(whose)]
+    size = min(windows, *(len(places) for places in own))
     chosen = [rng.choice(places, size, replace=False) for places in own for _ in range(draws)]
-    owners = np.repeat(np.unique(person), draws)
-    return Sessions(rows[np.asarray(chosen).reshape(-1, size)], owners)
+    places = np.asarray(chosen).reshape(-1, size)
+    return Sessions(rows[places], person[places[:, 0]])

@@ -1,0 +1,188 @@
+"""Judge privacy and utility together, at every level, on people that no model met: one page.
+
+    sottovoce evaluate --out DIR                     SOTTOVOCE_DATA, models trained anew
+    sottovoce evaluate --quick --out DIR             a first look in a few minutes
+    sottovoce evaluate --bundle DIR --recordings NEW --out DIR     a bundle, on people it never met
+    sottovoce evaluate --corpus androids=DIR --out DIR             a licensed corpus
+
+Writes evaluation.json, evaluation.md and evaluation.html (one file, nothing is loaded) into --out.
+Identity is attacked by a panel of attackers that are retrained on each level; affect is told from
+sessions of six windows. Interrupted, it resumes: finished parts lie in --out until it is done.
+With --bundle nothing is trained; that its people are new to the bundle is your word.
+Figures of acted emotions are affect figures, never of a diagnosis.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, track
+
+from edge_models import assessment
+from edge_models.bundle import load_bundle, shipped_folder
+from edge_models.errors import RecordingError
+from edge_models.training.coevaluation.cells import Cells, code_of, key_of
+from edge_models.training.coevaluation.judge import Effort, evaluated
+from edge_models.training.coevaluation.markdown import markdown
+from edge_models.training.coevaluation.page import page
+from edge_models.training.coevaluation.plans import LEAST_GALLERY, Plan, galleries, plans_of
+from edge_models.training.coevaluation.schema import Evaluation
+from edge_models.training.coevaluation.story import headline
+from edge_models.training.coevaluation.subjects import GivenBundle, Subject, TrainedAnew
+from edge_models.training.contour_statistics import contour_table
+from edge_models.training.corpora import LOADERS, Clip, gathered, licences_of
+from edge_models.training.described import FrontEnd, described
+from edge_models.training.described_cache import Cache, usual_folder
+from edge_models.training.identity import QUICK_PANEL
+from edge_models.training.recordings import recordings_folder
+from edge_models.training.streams import Floats, Windows
+
+DEFAULT_SEED: Final = 7
+QUICK: Final = Effort(
+    passes=1,
+    permutations=1,
+    attribute_permutations=1,
+    noises=(1.0,),
+    panel=QUICK_PANEL,
+    quick=True,
+)
+GIVEN: Final = "people of these recordings"
+_CONTOURS: Final = "contours"
+_TELLING: Final = ("affect.py", "story.py", "rows.py", "markdown.py", "pareto.py", "page.py")
+"""Modules that only tell of finished parts: a change to them keeps the parts."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `sottovoce evaluate`."""
+    parser.add_argument("--recordings", type=Path, metavar="DIR", help="else SOTTOVOCE_DATA")
+    parser.add_argument(
+        "--corpus",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help=f"judge by this corpus ({', '.join(LOADERS)}); may be given several times",
+    )
+    parser.add_argument("--datasets", nargs="+", default=[], metavar="SET", help="these sets only")
+    parser.add_argument(
+        "--bundle", type=Path, metavar="DIR", help="judge this bundle as it is, train nothing"
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer attackers and repetitions")
+    parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="of described windows")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Describe, carry out the plans, write the three files, forget the parts."""
+    torch.set_num_threads(1)
+    console = Console(stderr=True)
+    effort = QUICK if arguments.quick else Effort()
+    place: Path = arguments.bundle or shipped_folder()
+    bundle = load_bundle(place)
+    subject: Subject = GivenBundle(bundle) if arguments.bundle else TrainedAnew(arguments.seed)
+    folder, clips = _spoken(arguments, console)
+    front_end = _front_end(place)
+    windows = described(
+        folder,
+        clips,
+        front_end,
+        arguments.seed,
+        lambda told: _shown(told, "Describing recordings", console),
+        cache=Cache(arguments.cache or usual_folder()),
+        skipped=lambda part: console.print(f"Of the recordings {part}."),
+    )
+    plans = _given(windows) if arguments.bundle else plans_of(windows)
+    words = [subject.name, str(arguments.seed), str(effort), bundle.hearing, bundle.space]
+    words.append(code_of(Path(assessment.__file__).parent, _TELLING))
+    columns = [getattr(windows, name) for name in windows.__slots__]
+    cells = Cells(arguments.out, key_of(columns, words))
+    contours = None
+    if not arguments.quick:
+        contours = _contours(folder, clips, front_end, windows, cells, console)
+    with _bar(console) as bar:
+        task = bar.add_task("", total=None)
+        evaluation = evaluated(
+            windows,
+            subject,
+            plans,
+            licences_of(clips),
+            arguments.seed,
+            effort,
+            cells,
+            lambda text, steps: bar.update(task, description=text, total=steps, advance=1),
+            contours,
+        )
+    write(arguments.out, evaluation)
+    cells.remove()
+    for line in headline(evaluation):
+        console.print(line)
+    console.print(f"Read {arguments.out / 'evaluation.html'}.")
+    return 0
+
+
+def write(out: Path, evaluation: Evaluation) -> None:
+    """Write the three files, each beside and then renamed; the JSON last."""
+    files = {
+        "evaluation.md": markdown(evaluation),
+        "evaluation.html": page(evaluation),
+        "evaluation.json": evaluation.model_dump_json(indent=1) + "\n",
+    }
+    for name, text in files.items():
+        part = out / f"{name}.part"
+        part.write_text(text, encoding="utf-8")
+        part.replace(out / name)
+
+
+def _spoken(arguments: argparse.Namespace, console: Console) -> tuple[Path, tuple[Clip, ...]]:
+    """The recordings' folder and the clips, of it or of the corpora named."""
+    listed = arguments.recordings or (None if arguments.corpus else recordings_folder())
+    found = gathered(listed, arguments.corpus, arguments.datasets)
+    for part in found.left_out:
+        console.print(f"Of the corpora {part}.")
+    return listed or Path(), found.clips
+
+
+def _front_end(folder: Path) -> FrontEnd:
+    names = ("gate.onnx", "descriptors.onnx", "functionals.onnx")
+    return FrontEnd.of_graphs(*((folder / name).read_bytes() for name in names))
+
+
+def _given(windows: Windows) -> tuple[Plan, ...]:
+    """One plan: everybody is tested, nobody known."""
+    everybody = np.ones(len(windows), bool)
+    if not list(galleries(windows, everybody)):
+        raise RecordingError(
+            f"No set holds {LEAST_GALLERY} people with speech, so nobody can be told apart.",
+            "Give recordings of more people; the column 'identity' names them.",
+        )
+    return (Plan("given", GIVEN, ~everybody, everybody),)
+
+
+def _contours(
+    folder: Path,
+    clips: Sequence[Clip],
+    front_end: FrontEnd,
+    windows: Windows,
+    cells: Cells,
+    console: Console,
+) -> Floats:
+    """Level 0, heard once and kept until the evaluation is complete."""
+    kept = cells.get(_CONTOURS)
+    if kept is None:
+        told = _shown(clips, "Describing contours", console)
+        kept = {_CONTOURS: contour_table(folder, told, front_end, windows)}
+        cells.put(_CONTOURS, kept)
+    return kept[_CONTOURS]
+
+
+def _shown(clips: Sequence[Clip], text: str, console: Console) -> Iterator[Clip]:
+    yield from track(clips, text, console=console)
+
+
+def _bar(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console)

@@ -1,0 +1,90 @@
+"""The evaluation in Markdown: a page of its own, and the card's chapter of figures."""
+
+from edge_models.training.coevaluation.rows import (
+    Sheet,
+    abstention_sheet,
+    affect_sheet,
+    aims_sheet,
+    attributes_sheet,
+    corpora_sheet,
+    gaps_sheet,
+    identity_sheet,
+    sheets_of,
+)
+from edge_models.training.coevaluation.schema import Evaluation
+from edge_models.training.coevaluation.story import headline
+
+HOW = (
+    "In brackets: 95 % bootstrap intervals over people. *Top-1*: how often the attacker names the "
+    "right person of a closed set. *Chance*: the same panel of attackers, its choice included, "
+    "under identities permuted within each affect. *R* = 1 − (top-1 − chance) / (top-1 of level 1 "
+    "− its chance). *EER*: equal error rate of verification, 0.50 is ideal. *TPR at FPR*: true "
+    "claims accepted where at most that share of false ones is. *Worst decile*: the tenth of "
+    "people who are named most often. All affect figures are of acted emotions, under equal "
+    "priors, and never say how well an illness would be recognised."
+)
+
+
+def markdown(evaluation: Evaluation) -> str:
+    """The whole report."""
+    parts = [
+        f"# Privacy beside utility: {evaluation.subject}",
+        *(f"- {line}" for line in headline(evaluation)),
+        _table(aims_sheet(evaluation)),
+        HOW,
+    ]
+    for setting in evaluation.settings:
+        parts.append(f"## {setting.name.capitalize()}")
+        parts.append(setting.about)
+        parts += [_table(sheet) for sheet in sheets_of(setting)]
+    parts += [
+        "## How",
+        how(evaluation),
+        _table(corpora_sheet(evaluation)),
+        "## Limits",
+        "\n".join(f"- {limit}" for limit in evaluation.limits),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def how(evaluation: Evaluation) -> str:
+    """Seeds, panel and versions in a paragraph."""
+    quick = "A quick look, with fewer attackers and repetitions. " if evaluation.quick else ""
+    return (
+        f"{quick}Seed {evaluation.seed}; {evaluation.passes} passes of every person's windows in "
+        f"random order; {evaluation.permutations} permutations for each gallery, pass and "
+        f"direction; attackers: {', '.join(evaluation.panel)}. "
+        f"{', '.join(evaluation.versions)}. {evaluation.seconds / 60:.0f} minutes."
+    )
+
+
+def card_chapter(evaluation: Evaluation) -> str:
+    """The figures that a bundle's model card shows, headings of the third level."""
+    parts = [
+        "\n".join(f"- {line}" for line in headline(evaluation)),
+        _table(aims_sheet(evaluation)),
+        HOW,
+    ]
+    for setting in evaluation.settings:
+        parts.append(f"### {setting.name.capitalize()}")
+        sheets = (
+            identity_sheet(setting, 6),
+            affect_sheet(setting),
+            attributes_sheet(setting),
+            abstention_sheet(setting),
+            gaps_sheet(setting),
+        )
+        parts += [_table(sheet) for sheet in sheets if sheet.rows]
+    parts.append(how(evaluation))
+    return "\n\n".join(parts)
+
+
+def _table(sheet: Sheet) -> str:
+    lines = [
+        f"**{sheet.caption}**",
+        "",
+        "| " + " | ".join(sheet.columns) + " |",
+        "|---" * len(sheet.columns) + "|",
+        *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in sheet.rows),
+    ]
+    return "\n".join(lines)

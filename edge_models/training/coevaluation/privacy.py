@@ -1,0 +1,207 @@
+"""Identity and attributes at one level: attacks as parts to keep, and parts as figures.
+
+Rules it upholds: each set is a gallery of its own; a person's passes and folds are averaged before
+people are; the original's attacker is its own strongest.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_models.training.coevaluation.plans import galleries
+from edge_models.training.coevaluation.schema import Attribute, Figure, Identity
+from edge_models.training.coevaluation.tested import Tested
+from edge_models.training.identity import (
+    Told,
+    accepted_at,
+    campaign,
+    chance,
+    equal_error_rate,
+    reduction,
+    together,
+    told_apart,
+    top1,
+    verified,
+    worst_decile,
+)
+from edge_models.training.identity.attributes import (
+    LEAST_PEOPLE,
+    Recognised,
+    Table,
+    beside,
+    by_luck,
+    recognisable,
+    recognised,
+)
+from edge_models.training.identity.panel import SIZES, Member
+from edge_models.training.streams import Windows
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+ATTRIBUTES: Final = ("sex", "age_band", "language")
+_UNKNOWN: Final = ("", "unknown")
+_COLUMNS: Final = (
+    *("people", "top1", "permuted", "one_in_n"),
+    *("chosen", "members", "member_top1"),
+)
+
+
+def identity_part(
+    tested: Tested,
+    level: str,
+    windows: Windows,
+    seed: int,
+    permutations: int,
+    panel: Sequence[Member],
+) -> Arrays:
+    """Attack every gallery and pass of a level."""
+    campaigns = [
+        campaign(table.samples(level, windows, people), seed, permutations, panel)
+        for table in tested.tables
+        for people in galleries(windows, tested.plan.tested)
+    ]
+    kept: Arrays = {}
+    for size in SIZES:
+        told = told_apart(campaigns, size)
+        for name in _COLUMNS:
+            kept[f"{size}/{name}"] = np.asarray(getattr(told, name))
+        for name, claims in (("own", told.own), ("others", told.others)):
+            kept[f"{size}/{name}"] = np.concatenate(claims)
+            kept[f"{size}/{name}_each"] = np.asarray([len(one) for one in claims])
+    return kept
+
+
+def told_again(kept: Mapping[str, npt.NDArray[Any]], size: int) -> Told:
+    """What `identity_part` kept of questions of one size."""
+    own, others = (
+        tuple(np.split(kept[f"{size}/{name}"], np.cumsum(kept[f"{size}/{name}_each"])[:-1]))
+        for name in ("own", "others")
+    )
+    return Told(
+        people=kept[f"{size}/people"],
+        top1=kept[f"{size}/top1"],
+        permuted=kept[f"{size}/permuted"],
+        one_in_n=kept[f"{size}/one_in_n"],
+        own=own,
+        others=others,
+        chosen=tuple(map(str, kept[f"{size}/chosen"])),
+        members=tuple(map(str, kept[f"{size}/members"])),
+        member_top1=kept[f"{size}/member_top1"],
+    )
+
+
+def identity_figures(
+    parts: Sequence[Mapping[str, npt.NDArray[Any]]],
+    originals: Sequence[Mapping[str, npt.NDArray[Any]]] | None,
+    size: int,
+    rng: np.random.Generator,
+) -> Identity:
+    """The figures of one level over its plans; `originals` are level 1's, None for level 1."""
+    told = together([told_again(part, size) for part in parts])
+    hidden = exactly = None
+    if originals is not None:
+        whole = together([told_again(part, size) for part in originals])
+        hidden = Figure.of(reduction(told, whole, rng))
+        exactly = Figure.of(reduction(told, whole, rng, of_one_in_n=True))
+    worst, lucky = worst_decile(told)
+    return Identity(
+        windows=size,
+        people=len(told),
+        top1=Figure.of(top1(told, rng)),
+        chance=Figure.of(chance(told, rng)),
+        one_in_n=float(told.one_in_n.mean()),
+        reduction=hidden,
+        reduction_of_one_in_n=exactly,
+        equal_error_rate=Figure.of(verified(told, equal_error_rate, rng)),
+        accepted_at_1_percent=Figure.of(verified(told, _at(0.01), rng)),
+        accepted_at_01_percent=Figure.of(verified(told, _at(0.001), rng)),
+        worst_decile=worst,
+        worst_decile_chance=lucky,
+        chosen=dict(Counter(told.chosen).most_common()),
+        members=dict(zip(told.members, map(float, told.member_top1), strict=True)),
+    )
+
+
+def _at(false_rate: float) -> Any:
+    return lambda own, others: accepted_at(own, others, false_rate)
+
+
+def attribute_part(
+    tested: Tested, level: str, windows: Windows, seed: int, permutations: int
+) -> Arrays:
+    """Attack every attribute that enough of the tested people have, in the first pass."""
+    kept: Arrays = {}
+    table = tested.tables[0]
+    for name in ATTRIBUTES:
+        value = getattr(windows, name)
+        chosen = table.warm & _told_enough(tested, windows, value)[table.places]
+        places = table.places[chosen]
+        if not len(places):
+            continue
+        found = recognised(
+            Table(
+                table.rows[level][chosen],
+                windows.person[places],
+                value[places],
+                tested.plan.tested[places],
+            ),
+            seed,
+            permutations,
+        )
+        for size, one in found.items():
+            for column in ("people", "value", "right", "permuted", "chosen"):
+                kept[f"{name}/{size}/{column}"] = np.asarray(getattr(one, column))
+    return kept
+
+
+def _told_enough(
+    tested: Tested, windows: Windows, value: npt.NDArray[np.str_]
+) -> npt.NDArray[np.bool_]:
+    """Windows of people whose value at least three tested people have; none if there is but one."""
+    counted = Counter(
+        str(value[windows.person == one][0])
+        for one in np.unique(windows.person[tested.plan.tested])
+    )
+    enough = [
+        word for word, people in counted.items() if people >= LEAST_PEOPLE and word not in _UNKNOWN
+    ]
+    if len(enough) < 2:
+        return np.zeros(len(value), bool)
+    return np.asarray(np.isin(value, enough))
+
+
+def attribute_figures(
+    parts: Sequence[Mapping[str, npt.NDArray[Any]]], rng: np.random.Generator
+) -> tuple[Attribute, ...]:
+    """The figures of all attributes over the plans that have them."""
+    made = []
+    for name in ATTRIBUTES:
+        for size in SIZES:
+            own = [part for part in parts if f"{name}/{size}/people" in part]
+            if not own:
+                continue
+            told = beside([_recognised(part, f"{name}/{size}") for part in own])
+            made.append(
+                Attribute(
+                    name=name,
+                    values=tuple(map(str, told.values)),
+                    windows=size,
+                    people=len(told.people),
+                    balanced_accuracy=Figure.of(recognisable(told, rng)),
+                    chance=by_luck(told),
+                )
+            )
+    return tuple(made)
+
+
+def _recognised(part: Mapping[str, npt.NDArray[Any]], start: str) -> Recognised:
+    return Recognised(
+        part[f"{start}/people"],
+        part[f"{start}/value"],
+        part[f"{start}/right"],
+        part[f"{start}/permuted"],
+        tuple(map(str, part[f"{start}/chosen"])),
+    )
