@@ -1,25 +1,30 @@
 """The face evaluation on made-up people: leaks that were planted are found, and told."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
 from edge_models.errors import ContractError, RecordingError
-from edge_models.training import face_levels, face_utility
+from edge_models.training import face_encoder, face_levels, face_utility
 from edge_models.training.corpora import EMOTIONS
 from edge_models.training.face_attacks import FACE_PANEL, attacked, sides_of
 from edge_models.training.face_evaluation import acted_faces, evaluated_faces
 from edge_models.training.face_figures import FaceEvaluation
 from edge_models.training.face_levels import FaceSpace, Level
-from edge_models.training.face_pairs import bound, moments, spoken
+from edge_models.training.face_lines import fold_of
+from edge_models.training.face_pair_evaluation import pair_figures
+from edge_models.training.face_pairs import PAIR_LEVELS, bound, moments, spoken
 from edge_models.training.face_report import as_json, as_markdown
 from edge_models.training.face_utility import Answered, macro_f1, two_sided
 from edge_models.training.face_verification import verified_by_pairs
-from edge_models.training.faces import Photograph
+from edge_models.training.faces import Photograph, face_folds
 from edge_models.training.identity import Samples, equal_error_rate, figures, told_apart
+from edge_models.training.int8_model import Int8Model, trained
 from edge_models.training.seen_faces import Faces, Skipped
+from edge_models.training.streams import Windows
 from tests.synthetic_faces import joined, synthetic_faces
 from tests.synthetic_windows import synthetic_windows
 
@@ -91,7 +96,8 @@ def test_planted_expressions_are_recognised_and_shuffled_ones_are_not(
 def test_nobody_to_find_is_found_as_nobody() -> None:
     faces = synthetic_faces(identity=0.0)
     rows = FaceSpace.of(faces.landmarks).places(faces.landmarks)
-    samples = Samples(rows, faces.person, sides_of(faces.expression), faces.pose)
+    sides = sides_of(faces.expression)
+    samples = Samples(rows, faces.person, sides, faces.pose, faces.expression)
     told = told_apart([attacked(samples, 3, 3, QUICK)], 1)
     # 128 questions of 8 people: four standard errors of a share of 1/8 are 0.12.
     assert abs(told.top1.mean() - 1 / 8) < 0.12 and abs(told.chance.mean() - 1 / 8) < 0.12
@@ -178,6 +184,44 @@ def test_a_pair_keeps_one_voice_and_joins_the_same_emotion() -> None:
     assert (faces.expression[met.face] == met.expression).all()
     for person, voice in binding.items():
         assert set(clips.person[met.voice][met.pair == person]) == {voice}
+
+
+def test_a_text_of_a_voice_is_on_one_side_only() -> None:
+    faces, voices = synthetic_faces(), synthetic_windows(people=12)
+    half = np.arange(len(voices)) // 16 % 2  # each emotion is said in both texts
+    clips = spoken(replace(voices, sentence=np.where(half == 1, "02", "01")))
+    rng = np.random.default_rng(0)
+    met = moments(faces, clips, bound(faces, clips, rng), rng)
+    texts = np.char.add(clips.dataset, clips.sentence)[met.voice]
+    sides = sides_of(met.expression)
+    for person in np.unique(met.pair):
+        own = met.pair == person
+        for text in np.unique(texts[own]):
+            assert len(np.unique(sides[own & (texts == text)])) == 1
+
+
+def test_pairs_are_told_at_every_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(face_encoder, "EPOCHS", 8)
+    monkeypatch.setattr(figures, "RESAMPLES", 20)
+    monkeypatch.setattr(face_utility, "RESAMPLES", 20)
+    faces, voices = synthetic_faces(), synthetic_windows(people=12, signal=4.0)
+    trained_without: list[set[str]] = []
+
+    def training(windows: Windows, seed: int) -> Int8Model:
+        trained_without.append(set(voices.person) - set(windows.person))
+        return trained(windows, seed, 2)
+
+    place = face_folds(faces.person, 4)
+    with threadpool_limits(1):
+        folds = [fold_of(faces, place == fold, 1) for fold in range(4)]
+        lines = pair_figures(
+            faces, voices, folds, 1, lambda some, _: iter(some), training=training, panel=QUICK
+        )
+    assert [line.level for line in lines] == list(PAIR_LEVELS)
+    raw = lines[0]
+    assert raw.people == 8 and raw.voice.value > 0.75 and raw.privacy[0].top1.value > 0.75
+    assert [len(own) for own in trained_without] == [2, 2, 2, 2]
+    assert len(set.union(*trained_without)) == 8
 
 
 def test_the_two_halves_of_the_expressions_share_none() -> None:

@@ -25,6 +25,7 @@ FACE_PANEL: Final = tuple(
         "normal densities",
         "logistic, C 1",
         "RBF SVM, C 10",
+        "extra trees",
         "MLP",
         "LDA of session moments",
         "set network",

@@ -106,13 +106,14 @@ def line(
         shuffled.append(_answers(fold.wrong_levels, fold.shuffled, fold.held, level, seed))
         rows = fold.levels.seen(fold.held, level, np.random.default_rng(seed))
         sides = sides_of(fold.held.expression)
-        samples = Samples(rows, fold.held.person, sides, fold.held.pose)
+        samples = Samples(rows, fold.held.person, sides, fold.held.pose, fold.held.expression)
         campaigns.append(attacked(samples, seed, PERMUTATIONS, panel))
     gallery = transfer = told = None
     if unmet.gallery is not None:
         rows = unmet.levels.seen(unmet.gallery, level, np.random.default_rng(seed))
         person = unmet.gallery.person
-        samples = Samples(rows, person, np.full(len(rows), ""), turn_of(person))
+        unknown = np.full(len(rows), "")
+        samples = Samples(rows, person, unknown, turn_of(person), unknown)
         gallery = attacked(samples, seed, PERMUTATIONS, panel)
     if unmet.paired is not None:
         paired = unmet.paired

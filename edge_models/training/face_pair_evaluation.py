@@ -81,7 +81,8 @@ def pair_figures(
 
 
 def _attacked(rows: Floats, joined: Moments, seed: int, panel: Sequence[Member]) -> Campaign:
-    samples = Samples(rows, joined.pair, sides_of(joined.expression), joined.pose)
+    sides = sides_of(joined.expression)
+    samples = Samples(rows, joined.pair, sides, joined.pose, joined.expression)
     return attacked(samples, seed, PERMUTATIONS, panel)
 
 

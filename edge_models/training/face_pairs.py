@@ -121,7 +121,7 @@ def _words(clips: Windows) -> Words:
 
 def _text_sides(clips: Windows) -> Words:
     """Which half of the expressions each clip's text goes with, by turns within a set; or ""."""
-    texts: Words = np.asarray(getattr(clips, "sentence", np.full(len(clips), "")))
+    texts = clips.sentence
     names = sorted(set(sides_of(np.asarray(EXPRESSIONS)).tolist()))
     sides = np.full(len(clips), "", dtype=object)
     for dataset in np.unique(clips.dataset):

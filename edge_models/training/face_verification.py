@@ -82,12 +82,15 @@ def _told(people: Words, folds: npt.NDArray[np.intp], scores: list[Reals], name:
     for fold in range(FOLDS):
         rank[folds == fold] = np.arange(np.count_nonzero(folds == fold))
     own = [scores[fold][place] for fold, place in zip(folds, rank, strict=True)]
+    right = np.asarray([float(row.argmax() == place) for row, place in zip(own, rank, strict=True)])
     return Told(
-        people,
-        np.asarray([float(row.argmax() == place) for row, place in zip(own, rank, strict=True)]),
-        np.zeros((0, len(people))),
-        np.asarray([1 / len(row) for row in own]),
-        tuple(row[place : place + 1] for row, place in zip(own, rank, strict=True)),
-        tuple(np.delete(row, place) for row, place in zip(own, rank, strict=True)),
-        (name,),
+        people=people,
+        top1=right,
+        permuted=np.zeros((0, len(people))),
+        one_in_n=np.asarray([1 / len(row) for row in own]),
+        own=tuple(row[place : place + 1] for row, place in zip(own, rank, strict=True)),
+        others=tuple(np.delete(row, place) for row, place in zip(own, rank, strict=True)),
+        chosen=(name,),
+        members=(name,),
+        member_top1=np.asarray([right.mean()]),
     )
