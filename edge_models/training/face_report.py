@@ -54,9 +54,9 @@ that a simulated pair's can't, in expression as in identity."""
 
 _SHORT = """\
 **No facial body is shipped.** The project's targets are a balanced accuracy of {accuracy:g} with R
-of {reduction:g}, both at the worse end of the interval; level 3 reaches {sad} for sad (sets) and R
-of {worst} where it is lowest. {people} people who posed four expressions are too few to learn a
-sad face from; the levels, the training and this table are for a licensed corpus."""
+of {reduction:g}, both at the worse end of the interval; learnt from {people} people who posed four
+expressions, level 3 reaches {sad} for sad (sets) and R of {worst} where it is lowest.
+Levels, training and table are for corpora that hold more."""
 
 _ENOUGH = """\
 Level 3 reaches both targets here (sad in sets {sad}, lowest R {worst}). These are affect figures of
