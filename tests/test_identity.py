@@ -21,6 +21,7 @@ from edge_models.training.identity import (
     reduction,
     told_apart,
     top1,
+    verification,
     verified,
     worst_decile,
 )
@@ -181,6 +182,11 @@ def test_sessions_hold_one_person_and_no_window_twice() -> None:
         assert len(set(session)) == SIX and set(person[session.astype(int)]) == {owner}
 
 
+def test_of_wide_windows_only_as_many_directions_are_attacked_as_windows_allow() -> None:
+    found = campaign(gallery(1, people=4, columns=300, offset=1.5), 7, panel=PANEL[:2])
+    assert all(attack.answers[SIX].hits().mean() > 0.9 for attack in found.attacks)
+
+
 def test_somebody_with_too_few_windows_is_left_out() -> None:
     samples = gallery(1, people=3, each=32)
     few = np.r_[np.arange(64), np.arange(64, 70)]
@@ -204,6 +210,14 @@ def test_verification_figures_are_those_of_scikit_learns_curve() -> None:
     assert equal_error_rate(own, others) == pytest.approx(
         grid[np.argmin(np.abs(missed - grid))], abs=2e-3
     )
+    told = Told(
+        *(np.asarray(["p"]), np.ones(1), np.ones((1, 1)), np.ones(1), (own,), (others,)),
+        *(("LDA",), ("LDA",), np.ones(1)),
+    )
+    together = verification(told, rng)
+    assert together.equal_error_rate.value == pytest.approx(equal_error_rate(own, others), abs=5e-3)
+    assert together.at_1_percent.value == accepted_at(own, others, 0.01)
+    assert together.at_01_percent.value == accepted_at(own, others, 0.001)
     assert equal_error_rate(own + 99, others) == 0
     assert equal_error_rate(others, others) == pytest.approx(0.5)
 

@@ -37,6 +37,9 @@ Reals = npt.NDArray[np.float64]
 WARM_UP: Final = 6
 """Windows of a person before attackers look: a baseline has to learn somebody first."""
 
+MOST_WINDOWS: Final = 80
+"""Windows of a person that attackers see: of long recordings there may be thousands."""
+
 NOISES: Final = (0.5, 1.0, 2.0)
 DESCRIPTORS: Final = "0 descriptors"
 FUNCTIONALS: Final = "1 functionals"
@@ -92,8 +95,9 @@ class TrainedScorer:
 class LevelTable:
     """M windows in the order in which they passed.
 
-    `places` int (M,) into the windows' table; `warm` bool (M,) whether the baseline had heard
-    `WARM_UP` windows before; `rows` a table float32 (M, D) for each level.
+    `places` int (M,) into the windows' table; `warm` bool (M,) whether attackers see it: the
+    baseline had heard `WARM_UP` windows before, and at most `MOST_WINDOWS` of the person are seen;
+    `rows` a table float32 (M, D) for each level.
     """
 
     places: Places
@@ -163,7 +167,7 @@ def held(summaries: Floats, population: Population) -> Floats:
 def _warm(person: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
     warm = np.zeros(len(person), bool)
     for one in np.unique(person):
-        warm[np.flatnonzero(person == one)[WARM_UP:]] = True
+        warm[np.flatnonzero(person == one)[WARM_UP : WARM_UP + MOST_WINDOWS]] = True
     return warm
 
 

@@ -21,6 +21,7 @@ from edge_models.training.coevaluation.schema import Affect, Figure, Gap
 from edge_models.training.coevaluation.tested import Tested
 from edge_models.training.levels import EMBEDDING, Reals
 from edge_models.training.metrics import (
+    RESAMPLES,
     balanced_accuracy,
     both_sides,
     constant_macro_f1,
@@ -48,6 +49,7 @@ def affect_figures(
     within: Sequence[Tested],
     windows: Windows,
     rng: np.random.Generator,
+    resamples: int = RESAMPLES,
 ) -> tuple[Affect, ...]:
     """All tasks and sets of one level over one setting's plans.
 
@@ -68,7 +70,10 @@ def affect_figures(
         named.update({str(one): dataset == one for one in np.unique(dataset)})
         for name, rows in named.items():
             if both_sides(sessions.truth[rows]):
-                made.append(_figures(level, task, name, _of(sessions, rows), plans, windows, rng))
+                own_sessions = _of(sessions, rows)
+                made.append(
+                    _figures(level, task, name, own_sessions, plans, windows, rng, resamples)
+                )
     return tuple(made)
 
 
@@ -147,12 +152,19 @@ def _figures(
     plans: Sequence[Tested],
     windows: Windows,
     rng: np.random.Generator,
+    resamples: int,
 ) -> Affect:
     everyone = np.isin(windows.person, np.unique(sessions.people))
     groups = _groups(windows) if (level, dataset) == (EMBEDDING, ALL) else {}
     sets = dict(zip(windows.person.tolist(), windows.dataset.tolist(), strict=True))
     found = utility_report(
-        TASKS[task], sessions, groups, rng, strata=sets if groups else None, prevalences=()
+        TASKS[task],
+        sessions,
+        groups,
+        rng,
+        strata=sets if groups else None,
+        prevalences=(),
+        resamples=resamples,
     )
     alone = _together(
         evidence(level, task, one, windows, one.plan.tested & everyone) for one in plans
@@ -168,7 +180,14 @@ def _figures(
         auroc=Figure.of(found.auroc),
         calibration_error=Figure.of(found.calibration.error),
         one_window=Figure.of(
-            estimated(balanced_accuracy, sigmoid(alone.logits), alone.truth, alone.people, rng)
+            estimated(
+                balanced_accuracy,
+                sigmoid(alone.logits),
+                alone.truth,
+                alone.people,
+                rng,
+                resamples,
+            )
         ),
         constant_macro_f1=constant_macro_f1(sessions.truth),
         shuffled=_shuffled(task, plans, windows, everyone, rng) if level == EMBEDDING else None,

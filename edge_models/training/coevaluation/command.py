@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, track
 
 from edge_models import assessment
-from edge_models.bundle import load_bundle, shipped_folder
+from edge_models.bundle import Bundle, load_bundle, shipped_folder
 from edge_models.errors import RecordingError
 from edge_models.training.coevaluation.cells import Cells, code_of, key_of
 from edge_models.training.coevaluation.judge import Effort, evaluated
@@ -48,6 +48,7 @@ QUICK: Final = Effort(
     attribute_permutations=1,
     noises=(1.0,),
     panel=QUICK_PANEL,
+    resamples=200,
     quick=True,
 )
 GIVEN: Final = "people of these recordings"
@@ -85,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     bundle = load_bundle(place)
     subject: Subject = GivenBundle(bundle) if arguments.bundle else TrainedAnew(arguments.seed)
     folder, clips = _spoken(arguments, console)
-    front_end = _front_end(place)
+    front_end = front_end_of(place)
     windows = described(
         folder,
         clips,
@@ -115,6 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
             cells,
             lambda text, steps: bar.update(task, description=text, total=steps, advance=1),
             contours,
+            _warned(bundle, clips, console) if arguments.bundle else (),
         )
     write(arguments.out, evaluation)
     cells.remove()
@@ -146,9 +148,24 @@ def _spoken(arguments: argparse.Namespace, console: Console) -> tuple[Path, tupl
     return listed or Path(), found.clips
 
 
-def _front_end(folder: Path) -> FrontEnd:
+def front_end_of(folder: Path) -> FrontEnd:
+    """The front end of a bundle's folder, which was verified when it was loaded."""
     names = ("gate.onnx", "descriptors.onnx", "functionals.onnx")
     return FrontEnd.of_graphs(*((folder / name).read_bytes() for name in names))
+
+
+def _warned(bundle: Bundle, clips: Sequence[Clip], console: Console) -> tuple[str, ...]:
+    """A limit, told at once as well, where a bundle's card names the sets it is judged on."""
+    card = bundle.card.lower()
+    known = [name for name in sorted({clip.dataset for clip in clips}) if name.lower() in card]
+    if not known:
+        return ()
+    said = (
+        f"The bundle's card names {', '.join(known)}: it probably learned from these very people, "
+        "so the figures below flatter it."
+    )
+    console.print(said)
+    return (said,)
 
 
 def _given(windows: Windows) -> tuple[Plan, ...]:

@@ -13,16 +13,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from edge_models.assessment import TASKS
-from edge_models.training.coevaluation import affect, privacy
+from edge_models.training.coevaluation import privacy
 from edge_models.training.coevaluation.cells import Cells
 from edge_models.training.coevaluation.plans import WITHIN, Plan
 from edge_models.training.coevaluation.schema import (
     Corpus,
     Evaluation,
-    LevelFigures,
-    Setting,
 )
+from edge_models.training.coevaluation.settings import settings_of
 from edge_models.training.coevaluation.subjects import Subject
 from edge_models.training.coevaluation.tested import (
     Tested,
@@ -31,16 +29,16 @@ from edge_models.training.coevaluation.tested import (
     tested_again,
 )
 from edge_models.training.identity import PANEL
-from edge_models.training.identity.panel import SIZES, Member
+from edge_models.training.identity.attributes import ATTRIBUTE_PANEL
+from edge_models.training.identity.panel import Member
 from edge_models.training.levels import (
     EMBEDDING,
     FUNCTIONALS,
     NOISES,
     NORMALISED,
-    ORIGINAL,
     WARM_UP,
 )
-from edge_models.training.metrics import both_sides
+from edge_models.training.metrics import RESAMPLES
 from edge_models.training.streams import Floats, Kind, Windows
 
 Kept = dict[str, npt.NDArray[Any]]
@@ -60,6 +58,7 @@ class Effort:
     attribute_permutations: int = 1
     noises: tuple[float, ...] = NOISES
     panel: tuple[Member, ...] = PANEL
+    resamples: int = RESAMPLES
     quick: bool = False
 
     def __str__(self) -> str:
@@ -79,8 +78,12 @@ def evaluated(
     cells: Cells,
     step: Callable[[str, int], None],
     contours: Floats | None = None,
+    limits: Sequence[str] = (),
 ) -> Evaluation:
-    """All figures; `step` is told what comes next, and how many steps there are in all."""
+    """All figures; `step` is told what comes next, and how many steps there are in all.
+
+    `limits` are told before the usual ones.
+    """
     began = time.monotonic()
     judge = _Judge(windows, subject, seed, effort, cells, contours)
     levels = _levels(effort, contours)
@@ -105,8 +108,8 @@ def evaluated(
         panel=tuple(member.name for member in effort.panel),
         corpora=_corpora(windows, licences),
         versions=tuple(f"{name} {version(name)}" for name in _PACKAGES),
-        settings=tuple(_settings(done, parts, windows, seed)),
-        limits=_LIMITS,
+        settings=tuple(settings_of(done, parts, windows, seed, effort.resamples)),
+        limits=(*limits, *_LIMITS),
         seconds=round(time.monotonic() - began, 1),
     )
 
@@ -158,7 +161,12 @@ class _Judge:
             attributes = {}
             if level in ATTRIBUTE_LEVELS and not (self.effort.quick and _across(tested.plan)):
                 attributes = privacy.attribute_part(
-                    tested, level, self.windows, self.seed, self.effort.attribute_permutations
+                    tested,
+                    level,
+                    self.windows,
+                    self.seed,
+                    self.effort.attribute_permutations,
+                    tuple(one for one in self.effort.panel if one in ATTRIBUTE_PANEL),
                 )
             self.cells.put(f"{name} attributes", attributes)
         return identity, attributes
@@ -167,78 +175,6 @@ class _Judge:
 def _across(plan: Plan) -> bool:
     """Whether one set is judged by a model of another: larger galleries, looked at once."""
     return plan.setting != WITHIN and bool(plan.known.any())
-
-
-def _settings(
-    done: Sequence[Tested],
-    parts: dict[tuple[str, str], tuple[Kept, Kept]],
-    windows: Windows,
-    seed: int,
-) -> list[Setting]:
-    names = list(dict.fromkeys(tested.plan.setting for tested in done))
-    folds = [tested for tested in done if tested.plan.setting == WITHIN]
-    within = folds if any(tested.plan.known.any() for tested in folds) else []
-    made = []
-    for name in names:
-        own = [tested for tested in done if tested.plan.setting == name]
-        originals = [parts[one.plan.name, ORIGINAL][0] for one in own]
-        levels = []
-        for level in level_names(own[0]):
-            rng = np.random.default_rng(seed)
-            found = [parts[one.plan.name, level] for one in own]
-            levels.append(
-                LevelFigures(
-                    level=level,
-                    columns=own[0].tables[0].rows[level].shape[1],
-                    identity=tuple(
-                        privacy.identity_figures(
-                            [identity for identity, _ in found],
-                            None if level == ORIGINAL else originals,
-                            size,
-                            rng,
-                        )
-                        for size in SIZES
-                    ),
-                    attributes=privacy.attribute_figures([told for _, told in found], rng),
-                    affect=affect.affect_figures(level, own, within, windows, rng),
-                )
-            )
-        people = np.unique(np.concatenate([windows.person[one.plan.tested] for one in own]))
-        made.append(
-            Setting(
-                name=name,
-                about=_about(own, _learned(own, windows)),
-                people=len(people),
-                learned=_learned(own, windows),
-                levels=tuple(levels),
-            )
-        )
-    return made
-
-
-def _learned(own: Sequence[Tested], windows: Windows) -> tuple[str, ...]:
-    """The tasks that every plan's training people show both sides of."""
-
-    def told(one: Tested, task: int) -> bool:
-        rows = one.plan.known & windows.known[:, task]
-        return both_sides(windows.truth[rows, task])
-
-    return tuple(name for task, name in enumerate(TASKS) if all(told(one, task) for one in own))
-
-
-def _about(own: Sequence[Tested], learned: tuple[str, ...]) -> str:
-    if not own[0].plan.known.any():
-        return "The bundle as it is, on people whom its maker never met."
-    if len(own) > 1:
-        return (
-            f"{len(own)} folds over people, each judged by a model of the other people; each set "
-            "is a gallery of its own in each fold."
-        )
-    lacking = [task for task in TASKS[:2] if task not in learned]
-    said = "One set taught the model, all people of another are judged."
-    if lacking:
-        said += f" The first holds no {lacking[0]}, so its distress is something else."
-    return said
 
 
 def _corpora(windows: Windows, licences: Sequence[tuple[str, str]]) -> tuple[Corpus, ...]:
@@ -263,7 +199,8 @@ _LIMITS: Final = (
     f"Attackers see each person's windows after the first {WARM_UP}, which no baseline knows yet; "
     "those first windows tell more of a person.",
     "Attackers enrol half of a person's texts and are tested on the other half, both ways; all "
-    "windows of a person are of one device. A baseline learned anew tells less of a person.",
+    "windows of a person are of one device. Repetitions of acted sets are of one day, and are not "
+    "kept apart where there are several texts: that would only weaken the attackers.",
     "A stronger attacker than the panel may exist: chance in the table is what this panel reaches "
     "when names are permuted within each affect, not a bound.",
     "Session calibration is learned from the other folds' people, by models that had met the "

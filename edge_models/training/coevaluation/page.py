@@ -40,7 +40,8 @@ figure { margin: 0; } svg { width: 100%; height: auto; display: block; }
 .aim { fill: var(--aim); fill-opacity: .16; stroke: var(--aim); stroke-dasharray: 4 3; }
 .box { fill: var(--c); fill-opacity: .13; stroke: var(--c); stroke-opacity: .55; }
 .mark circle { fill: var(--c); stroke: var(--paper); stroke-width: 1.5; }
-.mark text { fill: var(--on); font: 600 13px system-ui, sans-serif; }
+.mark text { fill: var(--on); font: 600 16px system-ui, sans-serif; }
+@media (max-width: 40rem) { .tick, .axis { font-size: 23px; } .mark text { font-size: 18px; } }
 .c0 { --c: var(--c0); } .c1 { --c: var(--c1); } .c2 { --c: var(--c2); } .c3 { --c: var(--c3); }
 .c4 { --c: var(--c4); } .c5 { --c: var(--c5); } .c6 { --c: var(--c6); }
 .wide { overflow-x: auto; margin: 1rem 0 1.6rem; }
@@ -50,8 +51,8 @@ caption { text-align: left; padding: 0 0 .4rem; max-width: 44rem; position: stic
 th, td { text-align: left; padding: .34rem .7rem .34rem 0; border-top: 1px solid var(--line);
   vertical-align: top; min-width: 4.4rem; }
 thead th { border-top: 0; color: var(--soft); font-weight: 600; vertical-align: bottom; }
-tbody th { font-weight: 600; position: sticky; left: 0; background: var(--paper);
-  min-width: 8.5rem; max-width: 16rem; }
+tbody th { font-weight: 500; position: sticky; left: 0; background: var(--paper);
+  min-width: 8.5rem; max-width: 24rem; }
 .yes { color: var(--aim); font-weight: 600; } .no { color: var(--no); font-weight: 600; }
 .key { display: inline-block; min-width: 1.4rem; margin-right: .3rem; border-radius: 1rem;
   background: var(--c); color: var(--on); text-align: center; font-weight: 600; }
@@ -70,7 +71,8 @@ def page(evaluation: Evaluation) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body><main>",
         "<p class=soft>Sotto voce, co-evaluation</p>",
-        f"<h1>{escape(title)}</h1>",
+        "<h1>Privacy beside utility</h1>",
+        f"<p>{escape(evaluation.subject.capitalize())}</p>",
         quick if evaluation.quick else "",
         "<ul class=lead>",
         *(f"<li>{escape(line)}</li>" for line in headline(evaluation)),

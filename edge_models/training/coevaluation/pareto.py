@@ -15,7 +15,7 @@ from edge_models.training.identity import SIX
 
 WIDTH: Final = 640
 HEIGHT: Final = 460
-LEFT, RIGHT, TOP, BOTTOM = 62, 16, 16, 58
+LEFT, RIGHT, TOP, BOTTOM = 72, 18, 18, 64
 LOWEST: Final = 0.4
 _NOTHING: Final = Figure(value=0.0, low=0.0, high=0.0)
 
@@ -86,18 +86,19 @@ def _frame(scale: _Scale) -> Iterator[str]:
     for tenth in range(4, 11):
         at = scale.y(tenth / 10)
         yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at}" y2="{at}"/>'
-        yield f'<text class="tick" x="{LEFT - 8}" y="{at + 4}" text-anchor="end">.{tenth}0</text>'
+        yield f'<text class="tick" x="{LEFT - 8}" y="{at + 4}" text-anchor="end">'
+        yield f"{tenth / 10:.1f}</text>"
     for fifth in range(-3, 7):
         if scale.left <= fifth / 5 <= scale.right:
             at = scale.x(fifth / 5)
             yield f'<line class="grid" x1="{at}" x2="{at}" y1="{edge}" y2="{foot}"/>'
-            yield f'<text class="tick" x="{at}" y="{foot + 20}" text-anchor="middle">'
+            yield f'<text class="tick" x="{at}" y="{foot + 22}" text-anchor="middle">'
             yield f"{fifth / 5:g}</text>"
     middle = (LEFT + WIDTH - RIGHT) / 2
     yield f'<text class="axis" x="{middle}" y="{HEIGHT - 12}" text-anchor="middle">'
     yield "identification reduced by R (1 is all of it) →</text>"
     height = (edge + foot) / 2
-    yield f'<text class="axis" transform="translate(16 {height}) rotate(-90)" text-anchor="middle">'
+    yield f'<text class="axis" transform="translate(20 {height}) rotate(-90)" text-anchor="middle">'
     yield "distress, balanced accuracy →</text>"
 
 
@@ -114,8 +115,8 @@ def _box(one: Point, scale: _Scale, place: int) -> str:
 def _mark(one: Point, scale: _Scale, place: int) -> str:
     x, y = scale.x(one.reduced.value), scale.y(one.told.value)
     return (
-        f'<g class="mark c{place}"><circle cx="{x}" cy="{y}" r="11"/>'
-        f'<text x="{x}" y="{y + 4.5}" text-anchor="middle">{one.letter}</text></g>'
+        f'<g class="mark c{place}"><circle cx="{x}" cy="{y}" r="14"/>'
+        f'<text x="{x}" y="{y + 5.5}" text-anchor="middle">{one.letter}</text></g>'
     )
 
 

@@ -18,6 +18,9 @@ FOLDS: Final = 3
 LEAST_GALLERY: Final = 3
 """People of a set that can be told apart; fewer say nothing."""
 
+MOST_GALLERY: Final = 24
+"""More would take attackers long, and be no harder to compare: R is against the same gallery."""
+
 WITHIN: Final = "unseen people"
 
 Chosen = npt.NDArray[np.bool_]
@@ -84,10 +87,12 @@ def _across(windows: Windows) -> Iterator[Plan]:
 
 def galleries(windows: Windows, tested: Chosen) -> Iterator[npt.NDArray[np.str_]]:
     """The people of each set among the tested: sets are attacked apart, as they differ in more
-    than their people.
+    than their people; of a large set as many galleries as keep each at 24 people or fewer.
     """
     chosen = tested & (windows.kind == Kind.CLIP) & (windows.take == 0)
     for dataset in np.unique(windows.dataset[chosen]):
         people = np.unique(windows.person[chosen & (windows.dataset == dataset)])
-        if len(people) >= LEAST_GALLERY:
-            yield people
+        count = -(-len(people) // MOST_GALLERY)
+        for number in range(count):
+            if len(people[number::count]) >= LEAST_GALLERY:
+                yield people[number::count]

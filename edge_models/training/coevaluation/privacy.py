@@ -11,20 +11,20 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from edge_models.training.coevaluation.plans import galleries
+from edge_models.errors import RecordingError
+from edge_models.training.coevaluation.plans import LEAST_GALLERY, galleries
 from edge_models.training.coevaluation.schema import Attribute, Figure, Identity
 from edge_models.training.coevaluation.tested import Tested
 from edge_models.training.identity import (
+    Samples,
     Told,
-    accepted_at,
     campaign,
     chance,
-    equal_error_rate,
     reduction,
     together,
     told_apart,
     top1,
-    verified,
+    verification,
     worst_decile,
 )
 from edge_models.training.identity.attributes import (
@@ -37,6 +37,8 @@ from edge_models.training.identity.attributes import (
     recognised,
 )
 from edge_models.training.identity.panel import SIZES, Member
+from edge_models.training.identity.samples import LEAST, both_directions
+from edge_models.training.levels import WARM_UP
 from edge_models.training.streams import Windows
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -57,12 +59,27 @@ def identity_part(
     permutations: int,
     panel: Sequence[Member],
 ) -> Arrays:
-    """Attack every gallery and pass of a level."""
-    campaigns = [
-        campaign(table.samples(level, windows, people), seed, permutations, panel)
+    """Attack every gallery and pass of a level.
+
+    Raises:
+        RecordingError: in no gallery have three people enough windows.
+    """
+    found = [
+        table.samples(level, windows, people)
         for table in tested.tables
         for people in galleries(windows, tested.plan.tested)
     ]
+    campaigns = [
+        campaign(samples, seed, permutations, panel)
+        for samples in found
+        if _people_to_attack(samples, seed) >= LEAST_GALLERY
+    ]
+    if not campaigns:
+        raise RecordingError(
+            f"Too few windows to tell people apart ({tested.plan.name}).",
+            f"Give {LEAST_GALLERY} people of a set at least {WARM_UP + 2 * LEAST} recordings each, "
+            "of two texts or more where texts are known.",
+        )
     kept: Arrays = {}
     for size in SIZES:
         told = told_apart(campaigns, size)
@@ -72,6 +89,11 @@ def identity_part(
             kept[f"{size}/{name}"] = np.concatenate(claims)
             kept[f"{size}/{name}_each"] = np.asarray([len(one) for one in claims])
     return kept
+
+
+def _people_to_attack(samples: Samples, seed: int) -> int:
+    directions = both_directions(samples, np.random.default_rng(seed))
+    return min(len(enrolment.people) for enrolment, _ in directions)
 
 
 def told_again(kept: Mapping[str, npt.NDArray[Any]], size: int) -> Told:
@@ -107,6 +129,7 @@ def identity_figures(
         hidden = Figure.of(reduction(told, whole, rng))
         exactly = Figure.of(reduction(told, whole, rng, of_one_in_n=True))
     worst, lucky = worst_decile(told)
+    checked = verification(told, rng)
     return Identity(
         windows=size,
         people=len(told),
@@ -115,9 +138,9 @@ def identity_figures(
         one_in_n=float(told.one_in_n.mean()),
         reduction=hidden,
         reduction_of_one_in_n=exactly,
-        equal_error_rate=Figure.of(verified(told, equal_error_rate, rng)),
-        accepted_at_1_percent=Figure.of(verified(told, _at(0.01), rng)),
-        accepted_at_01_percent=Figure.of(verified(told, _at(0.001), rng)),
+        equal_error_rate=Figure.of(checked.equal_error_rate),
+        accepted_at_1_percent=Figure.of(checked.at_1_percent),
+        accepted_at_01_percent=Figure.of(checked.at_01_percent),
         worst_decile=worst,
         worst_decile_chance=lucky,
         chosen=dict(Counter(told.chosen).most_common()),
@@ -125,12 +148,13 @@ def identity_figures(
     )
 
 
-def _at(false_rate: float) -> Any:
-    return lambda own, others: accepted_at(own, others, false_rate)
-
-
 def attribute_part(
-    tested: Tested, level: str, windows: Windows, seed: int, permutations: int
+    tested: Tested,
+    level: str,
+    windows: Windows,
+    seed: int,
+    permutations: int,
+    panel: Sequence[Member],
 ) -> Arrays:
     """Attack every attribute that enough of the tested people have, in the first pass."""
     kept: Arrays = {}
@@ -150,6 +174,7 @@ def attribute_part(
             ),
             seed,
             permutations,
+            panel,
         )
         for size, one in found.items():
             for column in ("people", "value", "right", "permuted", "chosen"):

@@ -20,10 +20,10 @@ class Sheet:
 def aims_sheet(evaluation: Evaluation) -> Sheet:
     """Aims and whether they were reached."""
     return Sheet(
-        "Aims of this project at level 3, judged by the value; the interval stands beside it",
+        "Aims of this project at level 3; the value decides, its interval stands beside it",
         ("aim", "measured", "reached"),
         tuple(
-            (aim.text, str(aim.measured), "yes" if aim.reached else "no")
+            (aim.text, _exactly(aim.measured), "yes" if aim.reached else "no")
             for aim in aims(evaluation)
         ),
     )
@@ -207,3 +207,8 @@ def _or_dash(figure: Figure | None) -> str:
 
 def _windows(windows: int) -> str:
     return "one window" if windows == 1 else f"{windows} windows"
+
+
+def _exactly(figure: Figure) -> str:
+    """Three places, so that a narrow miss does not look like a hit."""
+    return f"{figure.value:.3f} ({figure.low:.2f} to {figure.high:.2f})"

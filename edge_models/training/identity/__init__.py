@@ -5,7 +5,7 @@
     attacked = campaign(samples, seed=7, permutations=4)        # both directions, and chance
     told = told_apart([attacked], size=6)                       # questions of six windows
     print(top1(told, rng), chance(told, rng), worst_decile(told))
-    print(verified(told, equal_error_rate, rng))
+    print(verification(told, rng))                              # EER, TPR at 1 % and 0.1 % FPR
     original = told_apart([campaign(raw_samples, 7, 4)], 6)     # level 1 of the same windows
     print(reduction(told, original, rng))                       # R with its interval over people
     for attack in attacked.attacks:
@@ -22,14 +22,11 @@ identities permuted within each affect; one seed gives one answer.
 from edge_models.training.identity.figures import (
     Told,
     above_chance,
-    accepted_at,
     chance,
-    equal_error_rate,
     reduction,
     together,
     told_apart,
     top1,
-    verified,
     worst_decile,
 )
 from edge_models.training.identity.panel import (
@@ -41,6 +38,12 @@ from edge_models.training.identity.panel import (
     campaign,
 )
 from edge_models.training.identity.samples import SIX, Samples
+from edge_models.training.identity.verification import (
+    accepted_at,
+    equal_error_rate,
+    verification,
+    verified,
+)
 
 __all__ = [
     "PANEL",
@@ -60,6 +63,7 @@ __all__ = [
     "together",
     "told_apart",
     "top1",
+    "verification",
     "verified",
     "worst_decile",
 ]

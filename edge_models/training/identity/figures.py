@@ -119,7 +119,7 @@ def _claims(attacks: Sequence[Attack], size: int, place: int) -> tuple[Reals, Re
     return np.concatenate(own), np.concatenate(others)
 
 
-def _over_people(
+def figure_over_people(
     figure: Callable[[npt.NDArray[np.intp]], float], count: int, rng: np.random.Generator
 ) -> Estimate:
     """A figure of some people (places, repeated or not) with its bootstrap interval over people."""
@@ -130,17 +130,17 @@ def _over_people(
 
 def top1(told: Told, rng: np.random.Generator) -> Estimate:
     """Closed-set top-1, a mean over people."""
-    return _over_people(lambda some: float(told.top1[some].mean()), len(told), rng)
+    return figure_over_people(lambda some: float(told.top1[some].mean()), len(told), rng)
 
 
 def chance(told: Told, rng: np.random.Generator) -> Estimate:
     """Top-1 of the same panel under permuted identities; its interval is over people."""
-    return _over_people(lambda some: float(told.chance[some].mean()), len(told), rng)
+    return figure_over_people(lambda some: float(told.chance[some].mean()), len(told), rng)
 
 
 def above_chance(told: Told, rng: np.random.Generator) -> Estimate:
     """Top-1 less chance, person by person."""
-    return _over_people(lambda s: float((told.top1 - told.chance)[s].mean()), len(told), rng)
+    return figure_over_people(lambda s: float((told.top1 - told.chance)[s].mean()), len(told), rng)
 
 
 def reduction(
@@ -165,7 +165,7 @@ def reduction(
     def figure(some: npt.NDArray[np.intp]) -> float:
         return float(1 - kept[some].mean() / max(whole[some].mean(), 1e-3))
 
-    return _over_people(figure, len(protected), rng)
+    return figure_over_people(figure, len(protected), rng)
 
 
 def worst_decile(told: Told) -> tuple[float, float]:
@@ -183,46 +183,3 @@ def worst_decile(told: Told) -> tuple[float, float]:
 def _worst(each: Reals) -> float:
     count = int(np.ceil(WORST_SHARE * len(each)))
     return float(np.sort(each)[-count:].mean())
-
-
-def equal_error_rate(own: Reals, others: Reals) -> float:
-    """Where as many true claims are refused as false ones accepted; 0.5 is ideal privacy.
-
-    Source: ISO/IEC 19795-1:2021, detection error trade-off, both error rates linearly between
-    observed thresholds.
-    """
-    accepted, right = _curve(own, others)
-    missed = 1 - right
-    place = int(np.argmax(accepted >= missed))
-    if place == 0:
-        return float(missed[0])
-    before, after = (missed - accepted)[place - 1], (missed - accepted)[place]
-    share = before / (before - after)
-    return float(missed[place - 1] + share * (missed[place] - missed[place - 1]))
-
-
-def accepted_at(own: Reals, others: Reals, false_rate: float) -> float:
-    """The share of true claims accepted where at most `false_rate` of false ones are."""
-    accepted, right = _curve(own, others)
-    return float(right[accepted <= false_rate].max())
-
-
-def _curve(own: Reals, others: Reals) -> tuple[Reals, Reals]:
-    """False and true acceptance rates at every threshold, from none to all accepted."""
-    thresholds = np.unique(np.concatenate([own, others]))[::-1]
-    ranked_own, ranked_others = np.sort(own), np.sort(others)
-    right = (len(own) - np.searchsorted(ranked_own, thresholds)) / len(own)
-    wrong = (len(others) - np.searchsorted(ranked_others, thresholds)) / len(others)
-    return np.concatenate([[0.0], wrong]), np.concatenate([[0.0], right])
-
-
-def verified(
-    told: Told, figure: Callable[[Reals, Reals], float], rng: np.random.Generator
-) -> Estimate:
-    """A verification figure (such as `equal_error_rate`) with its interval over people."""
-
-    def of(some: npt.NDArray[np.intp]) -> float:
-        own = np.concatenate([told.own[place] for place in some])
-        return figure(own, np.concatenate([told.others[place] for place in some]))
-
-    return _over_people(of, len(told), rng)

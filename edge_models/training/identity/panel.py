@@ -29,10 +29,13 @@ from edge_models.training.identity.samples import (
     alone,
     both_directions,
     held_out,
+    narrowed,
     sessions_of,
 )
 
 Make = Callable[[int], Attacker]
+_TIE: Final = 0.05
+
 SIZES: Final = (1, SIX)
 """How many windows a question holds."""
 
@@ -132,6 +135,7 @@ def attack(
     """
     people = enrolment.people
     rng = np.random.default_rng(seed)
+    enrolment, test = narrowed(enrolment, test)
     with threadpool_limits(1):
         best = best_members(_splits(enrolment, people, rng), panel, seed, rng)
         asked = questions(test.rows, np.searchsorted(people, test.person), rng)
@@ -187,9 +191,10 @@ def _splits(enrolment: Samples, people: Words, rng: np.random.Generator) -> Iter
 def best_members(
     splits: Iterable[Split], panel: Sequence[Member], seed: int, rng: np.random.Generator
 ) -> dict[int, int]:
-    """The place of the best member for each size: by top-1, then by the belief in the right name.
+    """The place of the best member for each size: by top-1 on the held-out windows.
 
-    Both are summed over the splits; nothing but the splits is looked at.
+    Where sessions tie (all right, all wrong), the better one of single windows is taken, and then
+    the one that believes more in the right name. Nothing but the splits is looked at.
     """
     worth = {
         size: np.asarray([0.0 if size in sizes_of(member) else -np.inf for member in panel])
@@ -202,7 +207,10 @@ def best_members(
             for size in sizes_of(member):
                 said = Answers(model.log_probabilities(asked[size].rows), asked[size].person)
                 right = said.log_probabilities[np.arange(len(said.person)), said.person]
-                worth[size][place] += said.hits().mean() + 0.01 * np.tanh(right.mean() / 10)
+                hits = float(said.hits().mean())
+                worth[size][place] += hits + 0.01 * np.tanh(right.mean() / 10)
+                if size == 1:
+                    worth[SIX][place] += _TIE * hits
     return {size: int(values.argmax()) for size, values in worth.items()}
 
 

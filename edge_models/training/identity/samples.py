@@ -21,6 +21,9 @@ SIX: Final = 6
 DRAWS: Final = 10
 """Sessions of six windows drawn for each person in each test."""
 
+MOST_COLUMNS: Final = 96
+"""Attackers meet no more columns than that: what is wider is narrowed first."""
+
 LEAST: Final = 4
 """Windows that a person has in each half, or is left out: two to learn from, two to choose by."""
 
@@ -136,6 +139,23 @@ def _random_part(person: Words, share: float, rng: np.random.Generator) -> npt.N
         own = rng.permutation(np.flatnonzero(person == one))
         part[own[: max(round(share * len(own)), 1)]] = True
     return part
+
+
+def narrowed(enrolment: Samples, test: Samples) -> tuple[Samples, Samples]:
+    """Both in the enrolment's leading principal directions, where they are of many columns.
+
+    Source: Belhumeur, Hespanha, Kriegman, "Eigenfaces vs. Fisherfaces", IEEE TPAMI 19(7), 1997:
+    fewer directions than windows before a discriminant is looked for.
+    """
+    if enrolment.rows.shape[1] <= MOST_COLUMNS:
+        return enrolment, test
+    mean = enrolment.rows.mean(axis=0, dtype=np.float64)
+    spread = np.maximum(enrolment.rows.std(axis=0, dtype=np.float64), 1e-9)
+    scaled = [np.clip((one.rows - mean) / spread, -6, 6) for one in (enrolment, test)]
+    _, _, turn = np.linalg.svd(scaled[0], full_matrices=False)
+    kept = turn[:MOST_COLUMNS].T
+    known, unseen = ((rows @ kept).astype(np.float32) for rows in scaled)
+    return replace(enrolment, rows=known), replace(test, rows=unseen)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
