@@ -1,8 +1,8 @@
 """Faces at every level: what is left of the expression, and of the person. Affect figures.
 
 Rules it upholds: people are in one fold; levels, classifiers and attackers never met the people
-they are tested on (attackers but by enrolment). The size of the embedding is that of four expressions;
-the strength of suppression was settled by a trial on the same recordings, so it is not unseen.
+they are tested on (attackers but by enrolment). Four expressions differ in three directions: hence
+the embedding's size. The strength of suppression was settled on these same recordings.
 
     acted    sets that show all four expressions: people-disjoint folds, utility and identity
     gallery  faces of no known expression, several of each person: identity of people unmet
