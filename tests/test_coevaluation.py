@@ -42,7 +42,7 @@ from edge_models.training.levels import (
     Scorer,
     noisy,
 )
-from edge_models.training.streams import Floats, Kind, Windows
+from edge_models.training.streams import Floats, Kind, Passed, Windows
 from tests.synthetic_windows import synthetic_windows
 
 TINY = Effort(passes=1, permutations=1, noises=(2.0,), panel=PANEL[:1], resamples=20)
@@ -64,7 +64,8 @@ class Affect:
 
     population: Population
 
-    def embeddings(self, z: Floats) -> Floats:
+    def embeddings(self, stream: Passed) -> Floats:
+        z = stream.z
         return np.stack([z[:, :5].mean(axis=1), z[:, 5:10].mean(axis=1)], axis=1)
 
     def scored(self, embeddings: Floats) -> Reals:
@@ -88,8 +89,8 @@ class KnowsAffect:
         table: LevelTable,
         contours: Floats | None,
     ) -> dict[str, Reals]:
-        rows = table.rows[NORMALISED]
-        return {NORMALISED: scorer.scored(scorer.embeddings(rows))}
+        stream = Passed(table.places, table.rows[NORMALISED], table.run)
+        return {NORMALISED: scorer.scored(scorer.embeddings(stream))}
 
     def shuffled(self, windows: Windows, plan: Plan, table: LevelTable) -> Reals | None:
         return np.random.default_rng(0).normal(0, 1, (len(table.places), 3))

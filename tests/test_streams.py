@@ -3,12 +3,16 @@
 import numpy as np
 import pytest
 
+from edge_models.alignment import Alignment, Moments
 from edge_models.baseline import Baseline
 from edge_models.training.streams import (
+    FIRST_OTHER_SPEED,
     Kind,
     Windows,
+    aligned,
     file_order,
     live_order,
+    moments_of,
     passed,
     population_of,
     random_order,
@@ -66,3 +70,44 @@ def test_only_windows_as_recorded_are_tested(windows: Windows) -> None:
         random_order(windows, Kind.JOINED, np.random.default_rng(1)),
     ):
         assert (windows.take[np.concatenate(list(streams))] == 0).all()
+
+
+def test_a_run_is_counted_for_each_stream_and_each_forgetting(windows: Windows) -> None:
+    population = population_of(windows)
+    streams = [np.array([0, 1]), np.array([4, 5])]
+    assert passed(windows, population, streams).run.tolist() == [0, 0, 1, 1]
+    forgetful = passed(windows, population, streams, forgetting=1.0).run
+    assert len(set(forgetful.tolist())) == 4
+
+
+def test_embeddings_are_aligned_by_the_devices_own_code_and_runs_do_not_mix() -> None:
+    rng = np.random.default_rng(0)
+    rows, run = rng.normal(2, 3, (9, 3)).astype(np.float32), np.array([0] * 5 + [1] * 4)
+    moments = Moments(np.zeros(3), np.eye(3))
+    moved = aligned(rows, run, moments)
+    own = Alignment.empty(moments)
+    for row, answer in zip(rows[:5], moved[:5], strict=True):
+        assert np.array_equal(own.aligned(row), answer)
+        own = own.including(row)
+    assert np.array_equal(moved[5:], aligned(rows[5:], run[5:], moments))
+    assert np.array_equal(aligned(rows, run, None), rows)
+
+
+def test_everybodys_moments_are_the_average_of_peoples_own() -> None:
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([rng.normal(-5, 1, (4000, 2)), rng.normal(5, 3, (4000, 2))])
+    moments = moments_of(rows.astype(np.float32), np.repeat([0, 1], 4000))
+    assert np.allclose(moments.mean, 0, atol=0.2)
+    assert np.allclose(np.diag(moments.covariance), (1 + 9) / 2, rtol=0.1)
+
+
+def test_another_speed_is_no_part_of_the_population(windows: Windows) -> None:
+    fast = windows.at(windows.take == 0)
+    fast.take[:] = FIRST_OTHER_SPEED
+    fast.summaries[:] += 100
+    both = Windows(*(np.concatenate([getattr(windows, n), getattr(fast, n)]) for n in names()))
+    assert np.array_equal(population_of(both).median, population_of(windows).median)
+
+
+def names() -> tuple[str, ...]:
+    return tuple(Windows.__slots__)

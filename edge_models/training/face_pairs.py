@@ -92,9 +92,10 @@ def voice_rows(model: Int8Model, clips: Windows, level: Level, rng: np.random.Ge
     if level is Level.SHAPES:
         return clips.summaries
     streams = passed(clips, model.population, random_order(clips, Kind.CLIP, rng))
-    z = np.zeros_like(clips.summaries)
-    z[streams.places] = streams.z
-    return z if level is Level.BASELINE else np.asarray(model.body.run(z), np.float32)
+    told = streams.z if level is Level.BASELINE else model.embeddings(streams)
+    rows = np.zeros((len(clips), told.shape[1]), np.float32)
+    rows[streams.places] = told
+    return rows
 
 
 def fused(
