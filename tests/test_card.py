@@ -68,7 +68,7 @@ def text() -> str:
     )
     return card(
         made,
-        Evaluation(figures, Platt((1, 1, 1), (0, 0, 0))),
+        Evaluation(figures, Platt((1, 1, 1), (0, 0, 0)), NO_SESSIONS),
         ["### Gate\n\nF1 table", "# Agreement\n\n## F0\n"],
     )
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from edge_models.assessment import TASKS
 from edge_models.head import sigmoid
+from edge_models.session import Sessions
 from edge_models.training.calibration import Platt, platt
 from edge_models.training.encoder import task_weights
 from edge_models.training.int8_model import Int8Model, trained
@@ -30,6 +31,7 @@ from edge_models.training.metrics import (
     macro_f1,
     pooled,
 )
+from edge_models.training.session_calibration import sessions_of
 from edge_models.training.streams import (
     Kind,
     Places,
@@ -92,10 +94,11 @@ class Affect:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """All figures, and the calibration that the shipped head gets."""
+    """All figures, and the calibration that the shipped head and its sessions get."""
 
     figures: tuple[Affect, ...]
     platt: Platt
+    sessions: Sessions
 
 
 def evaluated(
@@ -120,7 +123,10 @@ def evaluated(
     shuffled = _shuffled(windows, seed, told, epochs)
     rng = np.random.default_rng(seed)
     figures = tuple(_figures(windows, calibrated, shuffled, rng))
-    return Evaluation(figures, _calibration(windows, raw))
+    platt = _calibration(windows, raw)
+    shown = platt.of(raw[Condition.CLIPS])
+    sessions = sessions_of(shown, windows.truth, windows.known, windows.person, rng)
+    return Evaluation(figures, platt, sessions)
 
 
 _Logits = dict[Condition, npt.NDArray[np.float64]]
