@@ -5,10 +5,10 @@
 
 The same code as on the device: so that anyone can study the features, and attack them.
 Stages: descriptors (100 rows a second), summary (window functionals, before the personal
-baseline), embedding (after baseline and int8 body), scores, face (from video files).
+baseline), embedding (after baseline, int8 body and own moments), scores, face (from video files).
 
 A row that the agent would not describe (too little speech) has empty numbers. Files of one
-person are normalised by that person's own running baseline, in the order given; without
+person are measured by that person's own running baseline and moments, in the order given; without
 --people each file is a person of its own.
 """
 
@@ -29,9 +29,9 @@ from agent.screening import Heard, Judged, Screener
 from agent.tables import Row, open_table
 from edge_models.acoustic import DESCRIPTOR_NAMES, SUMMARY_NAMES
 from edge_models.assessment import TASKS
-from edge_models.baseline import Baseline
 from edge_models.bundle import load_bundle, shipped_bundle
 from edge_models.errors import RecordingError
+from edge_models.own import Own
 from edge_models.recordings import read_recording
 from edge_models.windows import windows_of
 
@@ -51,17 +51,17 @@ class _Piece:
 
 @dataclass(slots=True)
 class _People:
-    """Each person's running baseline; a file without a person is one of its own."""
+    """What is usual for each person so far; a file without a person is one of its own."""
 
     person_of: dict[str, str]
-    fresh: Baseline
-    baselines: dict[str, Baseline] = field(default_factory=dict)
+    fresh: Own
+    known: dict[str, Own] = field(default_factory=dict)
 
-    def baseline(self, file: str) -> Baseline:
-        return self.baselines.get(self.person_of.get(file, file), self.fresh)
+    def own(self, file: str) -> Own:
+        return self.known.get(self.person_of.get(file, file), self.fresh)
 
-    def keep(self, file: str, baseline: Baseline) -> None:
-        self.baselines[self.person_of.get(file, file)] = baseline
+    def keep(self, file: str, own: Own) -> None:
+        self.known[self.person_of.get(file, file)] = own
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,9 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
         return describe_faces(arguments.files, arguments.out, arguments.window)
     bundle = load_bundle(arguments.bundle) if arguments.bundle else shipped_bundle()
     screener = Screener(bundle)
-    people = _People(
-        _people_of(arguments.people, arguments.files), Baseline.empty(bundle.population)
-    )
+    people = _People(_people_of(arguments.people, arguments.files), Own.empty(bundle))
     unreadable: list[RecordingError] = []
     with open_table(arguments.out, _columns(arguments.stage, screener)) as table:
         for file in track(
@@ -138,10 +136,10 @@ def _rows(
             start_s = piece.start_s + row * _HOP_S
             yield [file, start_s, start_s + _FRAME_S, *map(float, values)]
         return
-    judged, baseline = screener.judge(
-        piece.heard, people.baseline(file), alone=None, short=arguments.window == "file"
+    judged, own = screener.judge(
+        piece.heard, people.own(file), alone=None, short=arguments.window == "file"
     )
-    people.keep(file, baseline)
+    people.keep(file, own)
     yield [file, piece.start_s, piece.end_s, *_numbers(judged, arguments.stage, screener)]
 
 

@@ -1,7 +1,7 @@
 """The stream of one run: sound and gaps in, records out.
 
 Rules it upholds: sound ends in the screener; every stretch that was not sensed is recorded as
-a gap with its reason; a record is stored before it is shown, and the baseline together with
+a gap with its reason; a record is stored before it is shown, and what is usual together with
 the window that changed it.
 
 Place in the life of a frame: microphone and camera → **here** → store → tally.

@@ -54,7 +54,7 @@ class WindowRecord:
 
 @dataclass(frozen=True, slots=True)
 class OwnBaseline:
-    """A person's baseline as bytes, and by whose measure it is (`Bundle.hearing`)."""
+    """What is usual for a person as bytes (`own.Own`), and by whose measure (`Bundle.hearing`)."""
 
     hearing: str
     content: bytes = field(repr=False)

@@ -1,11 +1,11 @@
 """From a window of sound to scores: the part that `run` and `describe` share, whole.
 
 Rules it upholds: raw samples end in `hear` (the window is wiped there); the personal
-baseline is causal (a window is normalised by what came before it, then joins it); a window
-without enough evidence is not scored, and says why.
+baseline and moments are causal (a window is measured by what came before it, then joins it); a
+window without enough evidence is not scored, and says why.
 
 Place in the life of a frame: windows → **hear** (gate, acoustic graph) → **judge** (functionals,
-baseline, int8 body, head) → a record for the store.
+baseline, int8 body, own moments, head) → a record for the store.
 """
 
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ import numpy.typing as npt
 from agent.records import OwnBaseline
 from edge_models.acoustic import AcousticFrontEnd
 from edge_models.assessment import Abstention, Assessment
-from edge_models.baseline import Baseline
 from edge_models.bundle import Bundle
 from edge_models.classifier import Classifier
 from edge_models.head import Head
+from edge_models.own import Own
 from edge_models.raw import SAMPLE_RATE_HZ
 from edge_models.speech_gate import SpeechGate
 from edge_models.windows import HOP_SAMPLES, AudioWindow
@@ -51,7 +51,7 @@ class Heard:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """A window's `summary` float32 (88,) before the baseline, `embedding` float32 (E,), answer.
+    """A window's `summary` float32 (88,) before the baseline, aligned `embedding` (E,), answer.
 
     Both arrays are None where too little speech was heard to describe the window.
     """
@@ -84,9 +84,9 @@ class Screener:
             window.wipe()
 
     def judge(
-        self, heard: Heard, baseline: Baseline, *, alone: bool | None, short: bool = False
-    ) -> tuple[Judged, Baseline]:
-        """Summarise, normalise, embed and score; returns also the baseline with this window in it.
+        self, heard: Heard, own: Own, *, alone: bool | None, short: bool = False
+    ) -> tuple[Judged, Own]:
+        """Summarise, normalise, embed, align and score; returns also the person with this window.
 
         A window with less speech than the bundle asks for is not described; `short` asks for the
         little that one window of a whole short recording needs. `alone` is None if nobody looked.
@@ -94,18 +94,19 @@ class Screener:
         thresholds = self.bundle.thresholds
         least_s = thresholds.minimum_speech_short_s if short else thresholds.minimum_speech_s
         if heard.speech_s < least_s:
-            return Judged(None, None, self._classifier.abstain_for_speech()), baseline
+            return Judged(None, None, self._classifier.abstain_for_speech()), own
         summary = self._front_end.summary(heard.descriptors, heard.speech)
-        embedding = self._classifier.embedding(baseline.normalised(summary))
-        answer = self._classifier.assess(embedding, alone=alone)
-        # Somebody else's voice may be in it: such a window says nothing of the person's own.
-        kept = baseline if alone is False else baseline.including(summary)
-        return Judged(summary, embedding, answer), kept
+        body = self._classifier.embedding
+        if alone is False:  # somebody else's voice may be in it
+            embedding, after = own.overheard(summary, body), own
+        else:
+            embedding, after = own.heard(summary, body)
+        return Judged(summary, embedding, self._classifier.assess(embedding, alone=alone)), after
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Screened:
-    """What came of a window: seconds of speech, the answer, who gave it, the baseline after it."""
+    """What came of a window: seconds of speech, the answer, who gave it, what is usual after it."""
 
     speech_s: float
     judged: Judged
@@ -116,15 +117,15 @@ class Screened:
 
 
 class Ear:
-    """A screener with the person's own baseline by its measure: window in, answer out.
+    """A screener with what is usual for the person by its measure: window in, answer out.
 
     `serial` is the bundle's, 0 for what the installation came with.
     """
 
-    def __init__(self, screener: Screener, baseline: Baseline, serial: int = 0) -> None:
+    def __init__(self, screener: Screener, own: Own, serial: int = 0) -> None:
         self._screener = screener
         self._serial = serial
-        self.baseline = baseline
+        self.own = own
 
     @property
     def bundle(self) -> Bundle:
@@ -134,13 +135,13 @@ class Ear:
     def screen(self, window: AudioWindow | None, *, alone: bool | None) -> Screened:
         """Screen a window and overwrite its sound; None: nothing was heard, only seen.
 
-        The baseline moves on only when all of it went well.
+        What is usual moves on only when all of it went well.
         """
         bundle = self._screener.bundle
         speech_s, judged = 0.0, Judged(None, None, Assessment(None, Abstention.NOT_HEARD))
         if window is not None:
             heard = self._screener.hear(window)
-            judged, after = self._screener.judge(heard, self.baseline, alone=alone)
-            self.baseline, speech_s = after, heard.speech_s
-        kept = OwnBaseline(bundle.hearing, self.baseline.to_bytes())
+            judged, after = self._screener.judge(heard, self.own, alone=alone)
+            self.own, speech_s = after, heard.speech_s
+        kept = OwnBaseline(bundle.hearing, self.own.to_bytes())
         return Screened(speech_s, judged, bundle.name, self._serial, bundle.space, kept)

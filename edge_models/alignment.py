@@ -39,6 +39,7 @@ LONGEST_MEMORY: Final = 360.0
 
 _LEAST_SHARE: Final = 1e-6  # of the largest variance: nothing is narrower
 _FAR: Final = 1e6
+_LARGEST_SUM: Final = LONGEST_MEMORY * (2 * _FAR) ** 2
 _LONGEST_BYTES: Final = 256 * 1024
 _HEADER: Final = struct.Struct("<4sIId")
 _MAGIC: Final = b"SVA1"
@@ -150,7 +151,9 @@ class Alignment:
         body = np.frombuffer(raw, "<f8", offset=_HEADER.size).astype(np.float64)
         mean, products = body[:size], body[size:].reshape(size, size)
         whole = np.isfinite(body).all() and 0 <= windows <= LONGEST_MEMORY
-        if not whole or not np.allclose(products, products.T) or (np.diag(products) < 0).any():
+        near = (np.abs(mean) <= _FAR).all() and (np.abs(products) <= _LARGEST_SUM).all()
+        even = np.allclose(products, products.T) and (np.diag(products) >= 0).all()
+        if not (whole and near and even):
             raise ContractError("These bytes are a damaged alignment.")
         return cls(moments, windows, mean, products)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from edge_models.acoustic import AcousticFrontEnd
+from edge_models.alignment import Moments, parse_moments
 from edge_models.baseline import Population
 from edge_models.bundle_files import read_manifest, refuse_unlisted, verified
 from edge_models.card_statement import Statement, statement_of
@@ -22,9 +23,19 @@ from edge_models.golden import Agreement, Golden, parse_golden
 from edge_models.golden_sound import golden_summary
 from edge_models.graph_contracts import contracts, must_keep
 from edge_models.head import Head, parse_head
-from edge_models.manifest import BODY, FRONT_END, POPULATION, Manifest, Runtime, Thresholds
+from edge_models.manifest import (
+    BODY,
+    FRONT_END,
+    MOMENTS,
+    POPULATION,
+    SESSIONS,
+    Manifest,
+    Runtime,
+    Thresholds,
+)
 from edge_models.population import parse_population
 from edge_models.runner import Graph, OnnxGraph, TfliteGraph
+from edge_models.session import Sessions, parse_sessions
 
 GraphName = Literal["gate", "descriptors", "functionals", "body"]
 
@@ -34,11 +45,15 @@ _AGAIN: Final = "Install the bundle again."
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A verified bundle; made by `load_bundle`, which checked all that this holds."""
+    """A verified bundle; made by `load_bundle`, which checked all that this holds.
+
+    `moments` is None where the bundle has none: its embeddings stay where the body puts them.
+    """
 
     manifest: Manifest
     head: Head
     population: Population
+    moments: Moments | None
     _files: Mapping[str, bytes]
 
     @property
@@ -58,10 +73,11 @@ class Bundle:
     def space(self) -> str:
         """Where embeddings lie, such as `affect-1-0123456789abcdef`: what a head is for.
 
-        Two bundles of one name with other front ends, populations or bodies have different ones, so
-        that no head is trained, voted on or used for embeddings that mean something else.
+        Two bundles of one name with other front ends, populations, bodies or moments have different
+        ones, so that no head is trained, voted on or used for embeddings that mean something else.
         """
-        return f"{self.name}-{self.manifest.digest_of(*FRONT_END, POPULATION, *BODY)}"
+        moments = (MOMENTS,) if self.manifest.has(MOMENTS) else ()
+        return f"{self.name}-{self.manifest.digest_of(*FRONT_END, POPULATION, *BODY, *moments)}"
 
     @property
     def consent(self) -> str:
@@ -119,6 +135,12 @@ class Bundle:
         """Where embeddings lie, as the public golden vectors say: what heads are trained in."""
         return Frame.of(self.golden.embeddings)
 
+    @property
+    def sessions(self) -> Sessions | None:
+        """How several windows of one person become one answer; None: this bundle doesn't say."""
+        raw = self._files.get(SESSIONS)
+        return None if raw is None else parse_sessions(raw)
+
     def check(self) -> Agreement:
         """Run golden sound and vectors, the body in both runtimes, and compare with their answers.
 
@@ -149,8 +171,9 @@ def shipped_folder() -> Path:
 def load_bundle(folder: Path) -> Bundle:
     """Read a bundle's folder, verify every file against the manifest, and see that they agree.
 
-    The graphs' edges must be those that the code calls, for the sizes of head and population; the
-    card must be about these files; the head and the ONNX body must give the golden answers.
+    The graphs' edges must be those that the code calls, for the sizes of head and population;
+    moments, where there are some, must have the head's; the card must be about these files;
+    the head and the ONNX body must give the golden answers.
 
     Raises:
         BundleError: a file is missing, extra, altered, not a plain file, not understood, or does
@@ -159,13 +182,15 @@ def load_bundle(folder: Path) -> Bundle:
     manifest = read_manifest(folder)
     refuse_unlisted(folder, manifest)
     files = {entry.name: verified(folder, entry) for entry in manifest.files}
-    head, population = parse_head(files["head.json"]), parse_population(files["population.json"])
+    head, population = parse_head(files["head.json"]), parse_population(files[POPULATION])
     for name, contract in contracts(len(population), head.embedding_size).items():
         must_keep(name, files[name], contract)
+    moments = parse_moments(files[MOMENTS], head.embedding_size) if MOMENTS in files else None
     statement = statement_of(files["CARD.md"])
     if statement is not None:
         statement.must_be_of(manifest)
-    bundle = Bundle(manifest, head, population, files)
+    bundle = Bundle(manifest, head, population, moments, files)
+    _ = bundle.sessions  # it can be read
     golden = bundle.golden
     golden.must_be_scored_by(head)
     golden.must_be_given_by(bundle.graph("body", "onnx"), population)

@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 import numpy as np
 
 from edge_models.acoustic import AcousticFrontEnd
+from edge_models.alignment import parse_moments
 from edge_models.baseline import Population
 from edge_models.bundle import load_bundle
 from edge_models.bundle_files import read_manifest, refuse_unlisted, verified
@@ -27,9 +28,17 @@ from edge_models.golden_sound import golden_summary, golden_window
 from edge_models.graph_contracts import contracts, must_keep
 from edge_models.head import Head, parse_head
 from edge_models.licences import must_stay_restricted
-from edge_models.manifest import BODY, LARGEST_BODY_BYTES, MANIFEST_NAME, Manifest
+from edge_models.manifest import (
+    BODY,
+    LARGEST_BODY_BYTES,
+    MANIFEST_NAME,
+    MOMENTS,
+    SESSIONS,
+    Manifest,
+)
 from edge_models.population import parse_population
 from edge_models.runner import Graph, OnnxGraph, TfliteGraph
+from edge_models.session import parse_sessions
 from edge_models.speech_gate import SpeechGate
 
 Reader = Callable[[bytes], str]
@@ -91,6 +100,8 @@ class _Look:
     def contents(self) -> Iterator[tuple[str, Callable[[], str]]]:
         yield "head", self.head
         yield "population", self.population
+        yield "moments", self.moments
+        yield "sessions", self.sessions
         for name in contracts(1, 1):
             yield f"contract of {name}", partial(self.contract, name)
         for name in BODY:
@@ -130,6 +141,19 @@ class _Look:
         population = parse_population(self.raw("population.json"))
         self.parts["population"] = population
         return f"{len(population)} functionals"
+
+    def moments(self) -> str:
+        if not self._manifest().has(MOMENTS):
+            return "none: embeddings stay where the body puts them"
+        moments = parse_moments(self.raw(MOMENTS), self._head().embedding_size)
+        return f"means and covariance of {len(moments)} numbers"
+
+    def sessions(self) -> str:
+        if not self._manifest().has(SESSIONS):
+            return "none: windows are not pooled"
+        sessions = parse_sessions(self.raw(SESSIONS))
+        answered = sum(bool(rows) for rows in sessions.tasks)
+        return f"{answered} of 3 tasks are answered at an error rate of {sessions.error_rate:g}"
 
     def contract(self, name: str) -> str:
         sizes = len(self._population()), self._head().embedding_size

@@ -42,7 +42,10 @@ class CardFacts(_Frozen):
 
 
 class Facts(_Frozen):
-    """A bundle's facts; `hearing` and `space` are as `bundle.Bundle` says."""
+    """A bundle's facts; `hearing` and `space` are as `bundle.Bundle` says.
+
+    `aligned`: whether it has moments, to which each person's embeddings are moved.
+    """
 
     name: str
     version: str
@@ -56,6 +59,7 @@ class Facts(_Frozen):
     space: str
     functionals: int
     embedding: int
+    aligned: bool
     thresholds: Thresholds
     golden: GoldenFacts
     card: CardFacts
@@ -80,6 +84,7 @@ def facts_of(bundle: Bundle) -> Facts:
         space=bundle.space,
         functionals=len(bundle.population),
         embedding=bundle.head.embedding_size,
+        aligned=bundle.moments is not None,
         thresholds=about.thresholds,
         golden=GoldenFacts(
             vectors=len(golden.vectors),

@@ -19,10 +19,10 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from edge_models.errors import BundleError
-from edge_models.manifest import BODY, FRONT_END, POPULATION, Manifest
+from edge_models.manifest import BODY, FRONT_END, MOMENTS, POPULATION, Manifest
 
-MEASURED: Final = (*FRONT_END, *BODY, "head.json", POPULATION)
-"""What a card's figures depend on: its statement has the hash of each."""
+MEASURED: Final = (*FRONT_END, *BODY, "head.json", POPULATION, MOMENTS)
+"""What a card's figures depend on: its statement has the hash of each that the bundle has."""
 
 _OPENING: Final = b"<!-- sottovoce-card "
 _CLOSING: Final = b" -->"
@@ -45,7 +45,8 @@ class Figure(_Frozen):
 
 
 class Statement(_Frozen):
-    """What a card is about: `files` has the SHA-256 of each of `MEASURED`, `figures` the headline.
+    """What a card is about: `files` has the SHA-256 of each of `MEASURED` that it has (only moments
+    may be missing), `figures` the headline.
 
     It is written without `>`, so that nothing in it ends the comment.
     """
@@ -60,7 +61,7 @@ class Statement(_Frozen):
     @field_validator("files")
     @classmethod
     def _of_what_was_measured(cls, files: dict[str, str]) -> dict[str, str]:
-        if set(files) != set(MEASURED):
+        if set(files) | {MOMENTS} != set(MEASURED):
             raise ValueError("a card states the hash of each file that its figures depend on")
         return files
 
@@ -83,16 +84,17 @@ class Statement(_Frozen):
                     f"{is_[:80]!a}.",
                     _REMEDY,
                 )
-        self.must_fit({name: manifest.file(name).sha256 for name in MEASURED})
+        self.must_fit({one.name: one.sha256 for one in manifest.files if one.name in MEASURED})
 
     def must_fit(self, hashes: Mapping[str, str]) -> None:
         """Compare with the hashes of the files that are there.
 
         Raises:
-            BundleError: the card's figures were measured with another file; the cause names it.
+            BundleError: the card's figures were measured with another file, or without one that is
+                there; the cause names it.
         """
         for name in MEASURED:
-            if self.files[name] != hashes[name]:
+            if self.files.get(name) != hashes.get(name):
                 raise BundleError(f"The bundle's card speaks of another '{name}'.", _REMEDY)
 
 

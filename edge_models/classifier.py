@@ -1,9 +1,10 @@
-"""The classifier: from a window's z-scores to an embedding, and to scores or an abstention.
+"""The classifier: z-scores to the body's embedding; an aligned one to scores or an abstention.
 
 Rules it upholds: a window with too little speech, or with more than one face, is never scored;
 an abstention says why. The scores are affect figures of a screening aid.
 
-Place in the life of a frame: personal baseline → **int8 body → head** → record.
+Place in the life of a frame: personal baseline → **int8 body** → own moments → **head** → record.
+`own.Own` holds both of what is the person's.
 """
 
 import numpy as np
@@ -48,7 +49,7 @@ class Classifier:
         return embedding
 
     def assess(self, embedding: Row, *, alone: bool | None = None) -> Assessment:
-        """Score a window with enough speech; `alone` is None when no camera looked.
+        """Score the aligned embedding of a window; `alone` is None when no camera looked.
 
         Raises:
             ContractError: the embedding has another length or isn't finite.

@@ -3,6 +3,9 @@
 They are no one's windows: each is an average over the people of the training plus noise from a
 fixed seed. They show that a runtime on this machine computes what was measured in training.
 
+Each is a stranger's first window: the baseline is empty, and so are the own moments, which leave an
+embedding where it is. So nothing here depends on `alignment`.
+
 Place in the life of a bundle: verified files → **golden vectors** → use.
 """
 

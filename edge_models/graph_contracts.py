@@ -1,8 +1,9 @@
 """What each graph of a bundle must take and give: names, types and shapes.
 
 Rules it upholds: both bodies take one z-score for each functional of the population and give one
-number for each weight of the head; the code calls a graph's edges by these names, so a graph with
-others is refused when the bundle is loaded, in one sentence that names the graph and the edge.
+number for each weight of the head, which is the size of the moments, too; the code calls a graph's
+edges by these names, so a graph with others is refused when the bundle is loaded, in one sentence
+that names the graph and the edge.
 
 Place in the life of a bundle: edges → **contracts** → golden vectors → use.
 """

@@ -24,6 +24,10 @@ FRONT_END: Final = ("gate.onnx", "descriptors.onnx", "functionals.onnx")
 BODY: Final = ("body.onnx", "body.tflite")
 POPULATION: Final = "population.json"
 """What they are measured by."""
+SESSIONS: Final = "sessions.json"
+"""How several windows of one person become one answer."""
+MOMENTS: Final = "moments.json"
+"""Where everybody's embeddings lie; a bundle from before there were own moments has none."""
 NEEDED: Final = frozenset(
     {
         "gate.onnx",
@@ -39,8 +43,9 @@ NEEDED: Final = frozenset(
         "consent.md",
     }
 )
-OPTIONAL: Final = frozenset({"agreement.md", "gate.md", "moments.json", "policy.sig"})
-"""Chapters of the card, kept for the next one, and a study's signature over the policy."""
+OPTIONAL: Final = frozenset({"agreement.md", "gate.md", "policy.sig", MOMENTS, SESSIONS})
+"""Chapters of the card, kept for the next one; a study's signature over the policy; everybody's
+moments; and how several windows of one person become one answer."""
 LARGEST_BODY_BYTES: Final = 300_000
 """A body that is made has fewer."""
 
@@ -139,6 +144,10 @@ class Manifest(_Frozen):
             if entry.name == name:
                 return entry
         raise BundleError(f"The bundle has no file '{name}'.", "Install the bundle again.")
+
+    def has(self, name: str) -> bool:
+        """Whether it lists a file."""
+        return any(entry.name == name for entry in self.files)
 
     def digest_of(self, *names: str) -> str:
         """Sixteen hexadecimal digits over the hashes of these files, in this order.

@@ -21,7 +21,6 @@ from edge_models.assessment import TASKS
 from edge_models.errors import BundleError, ContractError
 from edge_models.head import Finite, sigmoid
 
-SESSIONS_NAME: Final = "sessions.json"
 _LONGEST_BYTES: Final = 64 * 1024
 
 Reals = npt.NDArray[np.float64]
@@ -149,6 +148,6 @@ def parse_sessions(raw: bytes) -> Sessions:
         except ValidationError as fault:
             reason = fault
     raise BundleError(
-        f"The bundle's '{SESSIONS_NAME}' is not one that this version understands.",
+        "The bundle's 'sessions.json' is not one that this version understands.",
         "Install the bundle again.",
     ) from reason

@@ -110,6 +110,9 @@ def _about(facts: Facts, policy: str) -> Table:
         "hearing": facts.hearing,
         "space": facts.space,
         "embedding": f"{facts.embedding} numbers from {facts.functionals} functionals",
+        "own moments": "each person's are moved to everybody's"
+        if facts.aligned
+        else "none: embeddings stay where the body puts them",
         "bands": f"middle from {limits.middle_from:g}, high from {limits.high_from:g}",
         "least speech": f"{limits.minimum_speech_s:g} s in a window, "
         f"{limits.minimum_speech_short_s:g} s where a short recording is one",

@@ -13,7 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_models.bundle_files import read_manifest
-from edge_models.manifest import MANIFEST_NAME
+from edge_models.manifest import MANIFEST_NAME, MOMENTS
 from edge_models.training.assemble import restate_card
 
 Change = Callable[[Path], object]
@@ -34,6 +34,15 @@ def restated(folder: Path) -> None:
     about = read_manifest(folder)
     restate_card(folder, about.name, about.version, about.licence)
     resealed(folder, "CARD.md", (folder / "CARD.md").read_bytes())
+
+
+def without_moments(folder: Path) -> None:
+    """As bundles were before there were own moments, its card too."""
+    (folder / MOMENTS).unlink()
+    manifest = json.loads((folder / MANIFEST_NAME).read_bytes())
+    manifest["files"] = [one for one in manifest["files"] if one["name"] != MOMENTS]
+    (folder / MANIFEST_NAME).write_text(json.dumps(manifest))
+    restated(folder)
 
 
 def in_manifest(**fields: object) -> Change:

@@ -12,12 +12,21 @@ import numpy as np
 import pytest
 
 from edge_models import bundle as bundle_module
+from edge_models.alignment import Moments, written
 from edge_models.bundle import load_bundle, shipped_bundle, shipped_folder
 from edge_models.errors import BundleError
 from edge_models.golden import parse_golden
 from edge_models.golden_sound import golden_window
-from edge_models.manifest import LARGEST_BUNDLE_BYTES, MANIFEST_NAME, NEEDED
-from tests.faulty_bundles import resealed, restated
+from edge_models.manifest import (
+    BODY,
+    FRONT_END,
+    LARGEST_BUNDLE_BYTES,
+    MANIFEST_NAME,
+    MOMENTS,
+    NEEDED,
+    POPULATION,
+)
+from tests.faulty_bundles import resealed, restated, without_moments
 
 Break = Callable[[Path], object]
 
@@ -133,7 +142,7 @@ def test_a_graph_that_is_none_is_refused(folder: Path, name: str, raw: bytes) ->
         load_bundle(folder)
 
 
-@pytest.mark.parametrize("name", ["head.json", "population.json"])
+@pytest.mark.parametrize("name", ["head.json", "population.json", "moments.json"])
 @pytest.mark.parametrize("raw", [b"{}", b"[]", b"\xff", b"null", b" " * 70_000])
 def test_a_sealed_file_of_the_wrong_form_is_refused(folder: Path, name: str, raw: bytes) -> None:
     resealed(folder, name, raw)
@@ -144,6 +153,38 @@ def test_a_sealed_file_of_the_wrong_form_is_refused(folder: Path, name: str, raw
 def test_a_bundle_larger_than_allowed_is_refused(folder: Path) -> None:
     resealed(folder, "CARD.md", b"x" * (LARGEST_BUNDLE_BYTES - 10))
     with pytest.raises(BundleError, match="larger"):
+        load_bundle(folder)
+
+
+def test_a_bundle_from_before_there_were_moments_loads_and_lies_where_it_did(folder: Path) -> None:
+    now = load_bundle(folder)
+    without_moments(folder)
+    before = load_bundle(folder)
+    assert before.moments is None and now.moments is not None
+    digest = before.manifest.digest_of(*FRONT_END, POPULATION, *BODY)
+    assert before.space == f"affect-1-{digest}" != now.space
+    assert before.hearing == now.hearing
+    before.check()
+
+
+def test_other_moments_are_another_space_for_the_same_hearing(folder: Path) -> None:
+    before = load_bundle(folder)
+    assert before.moments is not None
+    other = Moments(before.moments.mean + 0.5, before.moments.covariance)
+    resealed(folder, MOMENTS, written(other))
+    with pytest.raises(BundleError, match=r"card speaks of another 'moments\.json'"):
+        load_bundle(folder)
+    restated(folder)
+    after = load_bundle(folder)
+    assert after.hearing == before.hearing and after.space != before.space
+    assert after.moments is not None and np.array_equal(after.moments.mean, other.mean)
+
+
+def test_moments_must_be_of_the_heads_size(folder: Path) -> None:
+    size = shipped_bundle().head.embedding_size + 1
+    resealed(folder, MOMENTS, written(Moments(np.zeros(size), np.eye(size))))
+    restated(folder)
+    with pytest.raises(BundleError, match=r"moments\.json"):
         load_bundle(folder)
 
 

@@ -8,17 +8,28 @@ import sys
 from argparse import ArgumentParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from edge_models.alignment import Moments, written
 from edge_models.bundle import shipped_bundle, shipped_folder
 from edge_models.bundle_checks import checks
 from edge_models.card_statement import text_of
 from edge_models.errors import BundleError
-from edge_models.manifest import LARGEST_BODY_BYTES, MANIFEST_NAME, NEEDED
+from edge_models.manifest import LARGEST_BODY_BYTES, MANIFEST_NAME, MOMENTS, NEEDED
 from sync import bundle_command
 from sync.updates.archive import pack
 from sync.updates.rejected import UpdateRejected
-from tests.faulty_bundles import file, graph, in_manifest, lite, resealed, restated, turned_weights
+from tests.faulty_bundles import (
+    file,
+    graph,
+    in_manifest,
+    lite,
+    resealed,
+    restated,
+    turned_weights,
+    without_moments,
+)
 
 BUNDLE = shipped_bundle()
 
@@ -94,9 +105,33 @@ def test_verify_passes_the_shipped_bundle_with_a_line_for_each_check(
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == f"All {len(lines) - 1} checks passed on this machine."
     assert all(line.startswith("ok ") for line in lines[:-1])
-    for what in ("head.json", "contract of body.tflite", "card", "licence", "consent", "policy",
-                 "golden vectors, TFLite", "golden sound", "loads on a device"):  # fmt: skip
+    for what in ("head.json", "moments", "contract of body.tflite", "card", "licence",
+                 "consent", "policy", "golden vectors, TFLite", "golden sound",
+                 "loads on a device"):  # fmt: skip
         assert any(line[8:].startswith(what) for line in lines)
+
+
+def test_a_bundle_from_before_there_were_moments_says_so(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for aligned, said_of_them in ((True, "moved to everybody's"), (False, "none: embeddings stay")):
+        assert said("inspect", str(folder)) == 0
+        assert said_of_them in capsys.readouterr().out
+        assert said("inspect", str(folder), "--json") == 0
+        assert json.loads(capsys.readouterr().out)["aligned"] is aligned
+        assert said("verify", str(folder)) == 0
+        assert ("ok      moments   " in capsys.readouterr().out) and failing(folder) == {}
+        if aligned:
+            without_moments(folder)
+
+
+def test_moments_of_another_size_are_a_failed_check(folder: Path) -> None:
+    resealed(folder, MOMENTS, written(Moments(np.zeros(1), np.eye(1))))
+    restated(folder)
+    assert failing(folder) == {
+        "moments": "The bundle's 'moments.json' is not valid.",
+        "loads on a device": "The bundle's 'moments.json' is not valid.",
+    }
 
 
 def failing(folder: Path) -> dict[str, str]:
@@ -115,14 +150,15 @@ def test_everything_that_is_wrong_is_told_at_once(
     (folder / "head.json").write_bytes(b"{}")
     (folder / "more.txt").write_text("x")
     assert set(failing(folder)) == {
-        "list of files", "head.json", "head", "contract of gate.onnx", "contract of body.onnx",
-        "contract of body.tflite", "contract of descriptors.onnx", "contract of functionals.onnx",
-        "consent", "policy", "golden scores", "golden vectors, ONNX Runtime",
-        "golden vectors, TFLite", "golden sound", "speech gate", "loads on a device",
+        "list of files", "head.json", "head", "moments", "contract of gate.onnx",
+        "contract of body.onnx", "contract of body.tflite", "contract of descriptors.onnx",
+        "contract of functionals.onnx", "consent", "policy", "golden scores",
+        "golden vectors, ONNX Runtime", "golden vectors, TFLite", "golden sound", "speech gate",
+        "loads on a device",
     }  # fmt: skip
     assert said("verify", str(folder)) == 1
     out = capsys.readouterr().out
-    assert re.search(r"^16 of \d\d checks failed: no device should be given this\.$", out, re.M)
+    assert re.search(r"^17 of \d\d checks failed: no device should be given this\.$", out, re.M)
     assert "Not looked at, since head.json failed." in out
 
 

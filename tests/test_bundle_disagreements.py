@@ -9,9 +9,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from edge_models.bundle import load_bundle, shipped_bundle, shipped_folder
+from edge_models.bundle_files import read_manifest
 from edge_models.card_statement import MEASURED, text_of
 from edge_models.errors import BundleError
-from edge_models.manifest import LARGEST_BODY_BYTES
+from edge_models.manifest import LARGEST_BODY_BYTES, MANIFEST_NAME
 from tests.faulty_bundles import (
     Change,
     file,
@@ -24,6 +25,7 @@ from tests.faulty_bundles import (
     swapped,
     table,
     turned_weights,
+    without_moments,
 )
 
 F, E = len(shipped_bundle().population), shipped_bundle().head.embedding_size
@@ -83,6 +85,16 @@ def test_a_card_that_says_something_else_is_refused(
 ) -> None:
     change(folder)
     assert said in refusal(folder)
+
+
+def test_a_card_without_moments_is_not_one_of_a_bundle_that_has_them(folder: Path) -> None:
+    with_moments, whole = (folder / "moments.json").read_bytes(), read_manifest(folder)
+    without_moments(folder)
+    card = (folder / "CARD.md").read_bytes()
+    (folder / "moments.json").write_bytes(with_moments)
+    (folder / MANIFEST_NAME).write_bytes(whole.to_bytes())
+    resealed(folder, "CARD.md", card)
+    assert refusal(folder) == "The bundle's card speaks of another 'moments.json'."
 
 
 def test_a_card_from_before_cards_stated_anything_is_taken(folder: Path) -> None:

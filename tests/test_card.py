@@ -8,6 +8,7 @@ from edge_models.bundle import shipped_bundle
 from edge_models.card_statement import MEASURED, statement_of, text_of
 from edge_models.golden import Agreement
 from edge_models.manifest import FileEntry
+from edge_models.session import Sessions
 from edge_models.training.assemble import THRESHOLDS
 from edge_models.training.calibration import Platt
 from edge_models.training.card import Made, card, gate_chapter, main_figure
@@ -17,6 +18,8 @@ from edge_models.training.gate import GateFigures
 from edge_models.training.gate_figures import SNRS_DB, Counted, Outcome
 from edge_models.training.gate_sounds import NoiseKind
 from edge_models.training.metrics import Estimate
+
+NO_SESSIONS = Sessions(format=1, error_rate=0.1, tasks=((), (), ()))
 
 
 def a_figure(task: str, six: Estimate | None) -> Affect:
@@ -123,10 +126,12 @@ def test_a_newly_trained_gate_gets_its_own_table() -> None:
 
 def test_the_first_figure_is_distress_of_clips() -> None:
     evaluation = Evaluation(
-        (a_figure("sadness", None), a_figure("distress", None)), Platt((1,) * 3, (0,) * 3)
+        (a_figure("sadness", None), a_figure("distress", None)),
+        Platt((1,) * 3, (0,) * 3),
+        NO_SESSIONS,
     )
     assert main_figure(evaluation, "acted").task == "distress"
-    only = Evaluation((a_figure("sadness", None),), evaluation.platt)
+    only = Evaluation((a_figure("sadness", None),), evaluation.platt, NO_SESSIONS)
     assert main_figure(only, "acted").task == "sadness"
 
 

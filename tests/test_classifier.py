@@ -11,10 +11,10 @@ from hypothesis.extra.numpy import arrays
 
 from edge_models.acoustic import AcousticFrontEnd
 from edge_models.assessment import Abstention
-from edge_models.baseline import Baseline
 from edge_models.bundle import shipped_bundle
 from edge_models.classifier import Classifier
 from edge_models.errors import ContractError
+from edge_models.own import Own
 from edge_models.recordings import read_recording
 from edge_models.speech_gate import SpeechGate
 from edge_models.windows import windows_of
@@ -64,13 +64,13 @@ def test_fearful_actors_score_higher_than_calm_ones(recordings: Path) -> None:
     acoustic = AcousticFrontEnd(BUNDLE.graph("descriptors"), BUNDLE.graph("functionals"))
     scores: dict[str, list[float]] = {"calm": [], "fearful": []}
     for person in people:
-        baseline = Baseline.empty(BUNDLE.population)
+        own = Own.empty(BUNDLE)
         chosen = [row for row in rows if row["identity"] == person and row["label"] in scores]
         for row in sorted(chosen, key=lambda row: row["sha256"]):  # mixed: hashes know no label
             (window,) = windows_of(read_recording(recordings / row["path"]))
             summary = acoustic.summary(acoustic.descriptors(window), gate.speech(window))
-            answer = CLASSIFIER.assess(CLASSIFIER.embedding(baseline.normalised(summary)))
-            baseline = baseline.including(summary)
+            embedding, own = own.heard(summary, CLASSIFIER.embedding)
+            answer = CLASSIFIER.assess(embedding)
             assert answer.scores is not None
             scores[row["label"]].append(answer.scores.fear)
     assert min(map(len, scores.values())) >= 12

@@ -19,6 +19,7 @@ from tests.updating import (
     home_in,
     label,
     other_body,
+    other_moments,
     other_population,
     policy,
     text,
@@ -116,9 +117,13 @@ def test_another_front_end_begins_a_new_baseline_and_says_so(home: Home, tmp_pat
 def test_another_body_keeps_the_baseline_and_not_the_studys_head(
     home: Home, tmp_path: Path
 ) -> None:
-    found = fit(home, tmp_path, other_body)
-    assert (found.keeps_baseline, found.keeps_head) == (True, False)
-    assert "a model that your study trained" in found.notes[0]
+    for change in (other_body, other_moments):
+        found = fit(home, tmp_path, change)
+        assert (found.keeps_baseline, found.keeps_head) == (True, False)
+        assert not found.needs_yes
+        model, moments = found.notes
+        assert "a model that your study trained" in model
+        assert "Where your voice usually lies" in moments and "learned anew" in moments
 
 
 def test_a_new_consent_text_waits_for_a_yes_and_a_silent_change_is_refused(

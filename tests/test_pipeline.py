@@ -12,15 +12,17 @@ from agent.capture.looked import Looked
 from agent.pipeline import screen_stream
 from agent.records import GapRecord, OwnBaseline, WindowRecord
 from agent.screening import Ear, Heard, Judged, Screener
+from edge_models.alignment import Moments
 from edge_models.assessment import Abstention, Assessment, Scores
-from edge_models.baseline import Baseline, Population
+from edge_models.baseline import Population
 from edge_models.facial import FaceObservation
+from edge_models.own import Own
 from edge_models.raw import RawAudio
 from edge_models.windows import AudioWindow
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ONES = np.ones(88, np.float32)
-BASELINE = Baseline.empty(Population(ONES, ONES, ONES, ONES))
+POPULATION = Population(ONES, ONES, ONES, ONES)
 
 
 @dataclass
@@ -33,6 +35,8 @@ class FakeScreener:
 
     hearing: str = "0" * 16
     space: str = "fake-1-0"
+    population: Population = POPULATION
+    moments: Moments | None = None
 
     @property
     def bundle(self) -> "FakeScreener":
@@ -44,14 +48,13 @@ class FakeScreener:
         window.wipe()
         return Heard(np.zeros((window.frames, 25), np.float32), speech)
 
-    def judge(
-        self, heard: Heard, baseline: Baseline, *, alone: bool | None
-    ) -> tuple[Judged, Baseline]:
+    def judge(self, heard: Heard, own: Own, *, alone: bool | None) -> tuple[Judged, Own]:
         self.alone.append(alone)
         if alone is False:
-            return Judged(ONES, ONES, Assessment(None, Abstention.NOT_ALONE)), baseline
+            return Judged(ONES, ONES, Assessment(None, Abstention.NOT_ALONE)), own
         scored = Assessment(Scores(0.1, 0.2, 0.3), None)
-        return Judged(ONES, ONES, scored), baseline.including(ONES)
+        embedding, after = own.heard(ONES, lambda z: z)
+        return Judged(ONES, embedding, scored), after
 
 
 @dataclass
@@ -104,7 +107,7 @@ def _screened(
     memory, screener = FakeMemory(), FakeScreener()
     records: Iterator[WindowRecord | GapRecord] = screen_stream(
         stream,
-        ear=Ear(cast(Screener, screener), BASELINE, serial=7),
+        ear=Ear(cast(Screener, screener), Own.empty(screener), serial=7),
         faces=faces,
         memory=memory,
         started_at=START,
@@ -112,14 +115,14 @@ def _screened(
     return list(records), memory, screener
 
 
-def test_windows_carry_their_place_in_time_and_the_baseline_is_kept_with_them() -> None:
-    records, memory, _ = _screened([_sound(25)])
+def test_windows_carry_their_place_in_time_and_what_is_usual_is_kept_with_them() -> None:
+    records, memory, screener = _screened([_sound(25)])
     assert records == memory.windows
     assert [w.started_at - START for w in memory.windows] == [
         timedelta(seconds=s) for s in (0, 10, 20)
     ]
     assert [w.duration_s for w in memory.windows] == [10.0, 10.0, 5.0]
-    assert Baseline.from_bytes(memory.baseline, BASELINE.population).windows == 3
+    assert Own.from_bytes(memory.baseline, screener).baseline.windows == 3
 
 
 def test_a_gap_is_kept_with_its_reason_and_later_windows_keep_their_time() -> None:

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -15,12 +16,14 @@ from agent.capture.recorded import recorded
 from agent.capture.sensing import Indicator
 from agent.home import Home
 from agent.pipeline import screen_stream
-from agent.records import GapRecord, WindowRecord
+from agent.records import GapRecord, OwnBaseline, WindowRecord
 from agent.updates.history import History, Step, history_file
 from agent.updates.live import LiveEar
 from agent.updates.probation import Demands, Watched
+from edge_models.baseline import Baseline
 from edge_models.bundle import shipped_bundle
 from edge_models.errors import BundleError
+from edge_models.own import Own
 from sync.updates.rejected import Reason
 from tests.updating import (
     NOW,
@@ -29,6 +32,7 @@ from tests.updating import (
     fails_at_the_first_speech,
     home_in,
     install,
+    other_moments,
     other_population,
     stage,
 )
@@ -129,6 +133,56 @@ def test_a_bundle_that_hears_differently_begins_a_baseline_and_the_old_one_waits
         assert store.baseline(old) == before
         spaces = [window.space for window in store.windows(*FOREVER)]
     assert set(spaces) == {shipped_bundle().space, home_in(tmp_path).bundle.space}
+
+
+def test_another_body_keeps_the_baseline_and_begins_the_own_moments_anew(
+    recordings: Path, tmp_path: Path
+) -> None:
+    home = home_in(tmp_path)
+    files = speech(recordings, 6)
+    plain = Run(home_in(tmp_path / "plain"), files)
+    Run(home, files)
+    with home.open_store() as store:
+        kept = store.baseline(home.bundle.hearing)
+    assert kept is not None
+    before = Own.from_bytes(kept, home.bundle)
+    install(home.slots, 7, other_moments)
+    after_run = Run(home_in(tmp_path), files)
+    bundle = home_in(tmp_path).bundle
+    with home.open_store() as store:
+        kept = store.baseline(bundle.hearing)
+    assert kept is not None
+    after = Own.from_bytes(kept, bundle)
+    described = sum(window.embedding is not None for window in plain.windows)
+    assert before.alignment is not None and after.alignment is not None
+    assert before.baseline.windows == before.alignment.windows == described > 1
+    assert (after.baseline.windows, after.alignment.windows) == (2 * described, described)
+    assert [w.summary is not None for w in after_run.windows] == [
+        w.summary is not None for w in plain.windows
+    ]
+
+
+def test_a_baseline_from_before_there_were_own_moments_goes_on(
+    recordings: Path, tmp_path: Path
+) -> None:
+    home = home_in(tmp_path)
+    hearing = home.bundle.hearing
+    old = Baseline.empty(home.bundle.population)
+    for step in range(5):
+        old = old.including(home.bundle.population.median + np.float32(step))
+    (tmp_path / "first").mkdir()
+    first = Run(home_in(tmp_path / "first"), speech(recordings, 1)).windows[0]
+    with home.open_store() as store:
+        store.add_window(first, OwnBaseline(hearing, old.to_bytes()))
+    run = Run(home, speech(recordings, 3))
+    described = sum(window.embedding is not None for window in run.windows)
+    with home.open_store() as store:
+        kept = store.baseline(hearing)
+    assert kept is not None
+    own = Own.from_bytes(kept, home.bundle)
+    assert own.alignment is not None
+    assert own.alignment.windows == described > 0
+    assert own.baseline.windows == 5 + described
 
 
 def test_a_bundle_that_fails_on_a_window_is_taken_back_and_the_window_is_not_lost(

@@ -86,6 +86,14 @@ def other_body(folder: Path) -> None:
         file.write(bytes(4))
 
 
+def other_moments(folder: Path) -> None:
+    """Everybody's embeddings lie elsewhere, so what a person's did before says nothing."""
+    path = folder / "moments.json"
+    table = json.loads(path.read_bytes())
+    table["mean"] = [one + 0.25 for one in table["mean"]]
+    path.write_text(json.dumps(table))
+
+
 def label(serial: int, says: str = "1.0.1", signature: bytes = b"") -> Label:
     """The label of an update."""
     return Label(

@@ -8,6 +8,9 @@ spent: the ledger adds up over all policies, whichever bundle they came with.
 A person's baseline is carried over to a bundle that hears alike (`Bundle.hearing`), and a head that
 the study gave to one whose embeddings lie where it looks (`Bundle.space`). Otherwise a new baseline
 begins, or the bundle's own head is used, and that is said. The old ones are kept for the way back.
+Own moments are of one space: with another body they begin anew beside the baseline that was carried
+over, and so they do on the way back once that body has screened a window. They start as nothing and
+are known again after some minutes of speech.
 
 In the life of a bundle: trial → **contracts** → the person's yes → `current`.
 """
@@ -139,6 +142,11 @@ def _noted(home: Home, new: Bundle, policy: Policy) -> Iterator[str]:
             "The update describes voices differently, so a model that your study trained for the "
             "old one is not used with it."
         )
+        if new.moments is not None and new.hearing == home.bundle.hearing:
+            yield (
+                "Where your voice usually lies in its descriptions is learned anew, within some "
+                "minutes of speech."
+            )
     with home.open_store() as store:
         spent = store.ledger().spent_rho
     if spent + policy.rho_per_report > policy.rho_budget:

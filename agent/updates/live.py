@@ -22,8 +22,8 @@ from agent.store import Store
 from agent.updates.history import History, Line, Step, history_file
 from agent.updates.probation import Demands, Watchdog, Watched, failed_at, too_slow
 from agent.updates.slots import Label
-from edge_models.baseline import Baseline
 from edge_models.errors import BundleError, Explained
+from edge_models.own import Own
 from edge_models.raw import RawAudio
 from edge_models.windows import AudioWindow
 from sync.updates.rejected import Reason, UpdateRejected
@@ -162,12 +162,8 @@ class LiveEar:
     def _ear_of(self, home: Home) -> Ear:
         bundle = home.bundle
         kept = self._store.baseline(bundle.hearing)
-        baseline = (
-            Baseline.empty(bundle.population)
-            if kept is None
-            else Baseline.from_bytes(kept, bundle.population)
-        )
-        return Ear(Screener(bundle, home.head), baseline, home.serial)
+        own = Own.empty(bundle) if kept is None else Own.from_bytes(kept, bundle)
+        return Ear(Screener(bundle, home.head), own, home.serial)
 
     def _take_back(self, label: Label, why: UpdateRejected) -> None:
         self._turn_to(self._before(self.home, label, why))

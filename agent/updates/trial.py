@@ -83,10 +83,10 @@ def child() -> NoReturn:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     os.nice(_NICE)
     from agent.screening import Screener  # only now: the limits hold for the runtimes, too
-    from edge_models.baseline import Baseline
     from edge_models.bundle import load_bundle
     from edge_models.errors import Explained
     from edge_models.golden_sound import golden_window
+    from edge_models.own import Own
 
     said: dict[str, Any]
     try:
@@ -94,9 +94,9 @@ def child() -> NoReturn:
         agreement = bundle.check()
         screener = Screener(bundle)
         heard = screener.hear(golden_window())
-        baseline = Baseline.empty(bundle.population)
-        judged, after = screener.judge(heard, baseline, alone=None, short=True)
-        del judged, after  # it must answer; what, the golden vectors have said
+        _, own = screener.judge(heard, Own.empty(bundle), alone=None, short=True)
+        screener.judge(heard, own, alone=None, short=True)  # now its embeddings are aligned, too
+        # It must answer; what, the golden vectors have said.
         said = {
             "onnx_steps": agreement.onnx_steps,
             "tflite_steps": agreement.tflite_steps,

@@ -33,7 +33,7 @@ from edge_models.errors import BundleError
 from edge_models.golden import Agreement, parse_golden
 from edge_models.golden_sound import golden_summary
 from edge_models.head import Head
-from edge_models.manifest import MANIFEST_NAME
+from edge_models.manifest import MANIFEST_NAME, SESSIONS
 from edge_models.runner import OnnxGraph, TfliteGraph
 from edge_models.training import assemble
 from edge_models.training.card import Made, card, gate_chapter, main_figure
@@ -173,6 +173,7 @@ def _written(
     """Write everything that the manifest names, and the manifest last."""
     head = model.head(evaluation.platt)
     assemble.write_body(folder, model, head, SUMMARY_NAMES)
+    (folder / SESSIONS).write_bytes(evaluation.sessions.to_bytes())
     assemble.write_golden(folder, model, head, windows, sound, seed)
     agreement = _agreement(folder, model.population, head, sound)
     licence = assemble.licence_of(clips)

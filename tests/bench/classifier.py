@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edge_models.baseline import Baseline
 from edge_models.bundle import load_bundle, shipped_bundle, shipped_folder
 from edge_models.classifier import Classifier
+from edge_models.own import Own
 from tests.bench.figure import Figure
 
 _ROUNDS = 2_000
@@ -33,8 +33,7 @@ def measure() -> list[Figure]:
         bundle.population.median
         + bundle.population.spread * rng.normal(0, 1, len(bundle.population))
     ).astype(np.float32)
-    baseline = Baseline.empty(bundle.population)
-    z = baseline.normalised(summary)[None]
+    z = Own.empty(bundle).baseline.normalised(summary)[None]
     how = f"median of {_ROUNDS} windows, one thread"
     figures = []
     for runtime in ("onnx", "tflite"):
@@ -43,14 +42,16 @@ def measure() -> list[Figure]:
         figures.append(Figure(f"int8 body and head, {runtime}", f"{taken:.0f} µs", "", None, how))
     classifier = Classifier(bundle)
 
+    _, own = Own.empty(bundle).heard(summary, classifier.embedding)
+
     def window() -> None:
-        classifier.assess(classifier.embedding(baseline.normalised(summary)))
-        baseline.including(summary)
+        embedding, _ = own.heard(summary, classifier.embedding)
+        classifier.assess(embedding)
 
     taken = _median_us(window)
     figures.append(
         Figure(
-            "baseline, body, head and assessment of a window",
+            "baseline, body, own moments, head and assessment of a window",
             f"{taken:.0f} µs",
             "< 50 ms with the functionals",
             taken < 50_000,

@@ -21,6 +21,8 @@ from agent.reporter import Study, prepare_reports
 from agent.service import ParticipantPage
 from agent.store import Store
 from agent.tally import tally_of
+from edge_models.bundle import shipped_bundle
+from edge_models.own import Own
 from sync.release import Seal
 from tests.bench.figure import Figure
 from tests.stored import KEY, LAST_MONDAY, NOW, POLICY, THRESHOLDS, Device, scored
@@ -94,7 +96,8 @@ def _seconds(work: Callable[[], Found]) -> tuple[float, Found]:
 
 def _keep_ms(device: Device) -> list[float]:
     """Milliseconds for each of some windows, kept as the agent keeps them."""
-    baseline = OwnBaseline("0" * 16, secrets.token_bytes(20 + 16 * 88))
+    size = len(Own.empty(shipped_bundle()).to_bytes())
+    baseline = OwnBaseline("0" * 16, secrets.token_bytes(size))
     with device.store() as store:
         taken = []
         for place in range(_KEPT):

@@ -144,12 +144,12 @@ from pathlib import Path
 import numpy as np
 from edge_models.raw import RawAudio
 from agent.screening import Screener
-from edge_models.baseline import Baseline
 from edge_models.bundle import shipped_bundle
+from edge_models.own import Own
 from edge_models.recordings import read_recording
 from edge_models.windows import windows_of
 bundle = shipped_bundle()
-screener, baseline = Screener(bundle), Baseline.empty(bundle.population)
+screener, own = Screener(bundle), Own.empty(bundle)
 blocks, first = [], 0
 for path in sys.argv[1:]:
     for block in read_recording(Path(path)):
@@ -159,7 +159,7 @@ for path in sys.argv[1:]:
 times = []
 for window in windows_of(blocks):
     began = time.perf_counter()
-    judged, baseline = screener.judge(screener.hear(window), baseline, alone=None)
+    judged, own = screener.judge(screener.hear(window), own, alone=None)
     times.append(time.perf_counter() - began)
 print(json.dumps([float(np.percentile(times[1:], q)) for q in (50, 95)]))
 """
