@@ -35,7 +35,7 @@ from edge_models.training.quantise import onnx_body
 from edge_models.training.streams import Floats, Windows
 from edge_models.training.tflite_writer import tflite_body
 
-VERSION: Final = "1.0.0"
+VERSION: Final = "2.0.0"
 CONSENT_VERSION: Final = 1
 """Of `consent.md`; raised by whoever changes what the text means."""
 PURPOSE: Final = (
