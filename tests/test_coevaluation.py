@@ -142,6 +142,18 @@ def test_what_keeps_affect_and_forgets_the_person_is_found_to_do_so(evaluation: 
     assert fear is not None and fear.people == 12  # the other set holds none
 
 
+def test_across_sets_halves_of_the_set_that_taught_calibrate(tmp_path: Path) -> None:
+    windows = people_who_speak(18, 48, seed=5)
+    across = [plan for plan in plans_of(windows) if plan.name == "one-to-two"]
+    (setting,) = judged(windows, tuple(across), tmp_path, []).settings
+    embedding = setting.level(EMBEDDING)
+    assert embedding is not None and setting.learned == ("sadness", "fear", "distress")
+    sadness = embedding.affect_of("sadness")
+    assert sadness is not None and sadness.people == 6
+    assert sadness.balanced_accuracy.value > 0.9 and sadness.calibration_error.value < 0.2
+    assert embedding.affect_of("fear") is None
+
+
 def test_noise_costs_both(evaluation: Evaluation) -> None:
     (setting,) = evaluation.settings
     plain, loud = setting.level(EMBEDDING), setting.level(noisy(2.0))
@@ -186,6 +198,9 @@ def test_nobody_is_on_both_sides_of_a_plan_and_every_fold_has_both_sexes() -> No
     fold = folds_of_people(windows)
     for plan in plans_of(windows):
         assert not set(windows.person[plan.known]) & set(windows.person[plan.tested])
+        for half in plan.inner:
+            assert not set(windows.person[half.known]) & set(windows.person[half.tested])
+            assert not ((half.known | half.tested) & ~plan.known).any()
     names = [plan.name for plan in plans_of(windows)]
     assert names == ["fold-1", "fold-2", "fold-3", "one-to-two", "two-to-one"]
     for one in range(3):

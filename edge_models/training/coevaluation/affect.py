@@ -1,8 +1,8 @@
 """Affect at one level: sessions of six windows of people never met, calibrated by others.
 
-Rules it upholds: a session's calibration comes from people of the other folds, by models that had
-not met *them*; each figure stands beside a constant answer and models of shuffled labels; people
-of a set that holds no such label are not asked.
+Rules it upholds: a session's calibration comes from other people than the tested, by models that
+had not met *them*; each figure stands beside a constant answer and models of shuffled labels;
+people of a set that holds no such label are not asked.
 
 Sessions, calibration, abstention and gaps are those of `utility`; a bundle's log-odds are
 calibrated already, and its sessions are their plain mean.
@@ -53,8 +53,7 @@ def affect_figures(
 ) -> tuple[Affect, ...]:
     """All tasks and sets of one level over one setting's plans.
 
-    `within` are the plans whose people calibrate: the folds. Without any the log-odds are taken
-    as they are.
+    `within` are the plans whose people calibrate. Without any the log-odds are taken as they are.
     """
     made = []
     for task in range(len(TASKS)):

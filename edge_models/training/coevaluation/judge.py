@@ -87,13 +87,17 @@ def evaluated(
     began = time.monotonic()
     judge = _Judge(windows, subject, seed, effort, cells, contours)
     levels = _levels(effort, contours)
-    steps = len(plans) * (1 + len(levels)) + 1
+    steps = sum(1 + len(levels) + len(plan.inner) for plan in plans) + 1
     done: list[Tested] = []
+    inner: dict[str, list[Tested]] = {}
     parts: dict[tuple[str, str], tuple[Kept, Kept]] = {}
     for plan in plans:
         step(f"{plan.name}: training and passing", steps)
         tested = judge.tested(plan)
         done.append(tested)
+        for half in plan.inner:
+            step(f"{half.name}: training, to calibrate", steps)
+            inner.setdefault(plan.setting, []).append(judge.tested(half, with_shuffled=False))
         for level in level_names(tested):
             step(f"{plan.name}: attacking {level}", steps)
             parts[plan.name, level] = judge.attacked(tested, level)
@@ -108,7 +112,7 @@ def evaluated(
         panel=tuple(member.name for member in effort.panel),
         corpora=_corpora(windows, licences),
         versions=tuple(f"{name} {version(name)}" for name in _PACKAGES),
-        settings=tuple(settings_of(done, parts, windows, seed, effort.resamples)),
+        settings=tuple(settings_of(done, inner, parts, windows, seed, effort.resamples)),
         limits=(*limits, *_LIMITS),
         seconds=round(time.monotonic() - began, 1),
     )
@@ -127,7 +131,7 @@ class _Judge:
     cells: Cells
     contours: Floats | None
 
-    def tested(self, plan: Plan) -> Tested:
+    def tested(self, plan: Plan, *, with_shuffled: bool = True) -> Tested:
         kept = self.cells.get(plan.name)
         if kept is not None:
             return tested_again(plan, kept)
@@ -139,6 +143,7 @@ class _Judge:
             1 if _across(plan) else self.effort.passes,
             self.effort.noises,
             self.contours,
+            with_shuffled=with_shuffled,
         )
         self.cells.put(plan.name, tested.arrays())
         return tested
@@ -201,8 +206,10 @@ _LIMITS: Final = (
     "Attackers enrol half of a person's texts and are tested on the other half, both ways; all "
     "windows of a person are of one device. Repetitions of acted sets are of one day, and are not "
     "kept apart where there are several texts: that would only weaken the attackers.",
+    "Where somebody has fewer than six windows in a test, the sessions of that gallery are as short.",
     "A stronger attacker than the panel may exist: chance in the table is what this panel reaches "
     "when names are permuted within each affect, not a bound.",
     "Session calibration is learned from the other folds' people, by models that had met the "
-    "people of the fold judged.",
+    "people of the fold judged; across sets from halves of the set that taught, by models of the "
+    "other half.",
 )

@@ -15,7 +15,7 @@ from edge_models.training.identity import SIX
 
 WIDTH: Final = 640
 HEIGHT: Final = 460
-LEFT, RIGHT, TOP, BOTTOM = 72, 18, 18, 64
+LEFT, RIGHT, TOP, BOTTOM = 92, 18, 18, 64
 LOWEST: Final = 0.4
 _NOTHING: Final = Figure(value=0.0, low=0.0, high=0.0)
 

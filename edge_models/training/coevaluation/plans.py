@@ -28,12 +28,17 @@ Chosen = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """`known` and `tested` bool (N,) over the windows; plans of one `setting` are averaged."""
+    """`known` and `tested` bool (N,) over the windows; plans of one `setting` are averaged.
+
+    `inner` plans are among the known people: what they say calibrates the sessions of the tested.
+    Folds have none, and are calibrated by each other.
+    """
 
     name: str
     setting: str
     known: Chosen
     tested: Chosen
+    inner: tuple["Plan", ...] = ()
 
 
 def folds_of_people(windows: Windows, count: int = FOLDS) -> Places:
@@ -80,9 +85,17 @@ def _across(windows: Windows) -> Iterator[Plan]:
         for other in sets[sets != one]:
             tested = windows.dataset == other
             if len(np.unique(windows.person[tested])) >= LEAST_GALLERY:
-                yield Plan(
-                    f"{one}-to-{other}", f"trained on {one}, tested on {other}", known, tested
-                )
+                name, setting = f"{one}-to-{other}", f"trained on {one}, tested on {other}"
+                inner = tuple(_halves(windows, str(one), known))
+                yield Plan(name, setting, known, tested, inner)
+
+
+def _halves(windows: Windows, name: str, known: Chosen) -> Iterator[Plan]:
+    """Half of a set's people taught, the other half asked, both ways."""
+    half = folds_of_people(windows, 2)
+    for one in range(2):
+        asked = known & (half == one)
+        yield Plan(f"{name}-half-{one + 1}", f"half of {name}", known & ~asked, asked)
 
 
 def galleries(windows: Windows, tested: Chosen) -> Iterator[npt.NDArray[np.str_]]:

@@ -1,7 +1,7 @@
 """From finished parts to figures: every setting, every level.
 
-Rules it upholds: plans of one setting are averaged person by person; what calibrates a session
-are the folds' other people.
+Rules it upholds: plans of one setting are averaged person by person; a session is calibrated by
+the other folds' people, or by halves of the set that taught.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,6 +27,7 @@ Parts = Mapping[tuple[str, str], tuple[Kept, Kept]]
 
 def settings_of(
     done: Sequence[Tested],
+    inner: Mapping[str, Sequence[Tested]],
     parts: Parts,
     windows: Windows,
     seed: int,
@@ -34,11 +35,10 @@ def settings_of(
 ) -> list[Setting]:
     """Every setting in the order of its plans."""
     names = list(dict.fromkeys(tested.plan.setting for tested in done))
-    folds = [tested for tested in done if tested.plan.setting == WITHIN]
-    within = folds if any(tested.plan.known.any() for tested in folds) else []
     made = []
     for name in names:
         own = [tested for tested in done if tested.plan.setting == name]
+        others = own if name == WITHIN else inner.get(name, ())
         originals = [parts[one.plan.name, ORIGINAL][0] for one in own]
         levels = []
         for level in level_names(own[0]):
@@ -58,7 +58,7 @@ def settings_of(
                         for size in SIZES
                     ),
                     attributes=privacy.attribute_figures([told for _, told in found], rng),
-                    affect=affect.affect_figures(level, own, within, windows, rng, resamples),
+                    affect=affect.affect_figures(level, own, others, windows, rng, resamples),
                 )
             )
         people = np.unique(np.concatenate([windows.person[one.plan.tested] for one in own]))

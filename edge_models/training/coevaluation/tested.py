@@ -76,6 +76,8 @@ def carried_out(
     passes: int,
     noises: Sequence[float],
     contours: Floats | None,
+    *,
+    with_shuffled: bool = True,
 ) -> Tested:
     """Train (or take) the model, let everybody pass, and score every level."""
     rng = np.random.default_rng(seed)
@@ -86,7 +88,8 @@ def carried_out(
     made = tables(scorer, windows, heard, spread, passes, rng, noises, contours)
     logits = level_logits(scorer, made[0])
     logits.update(subject.logits(scorer, windows, plan, made[0], contours))
-    return Tested(plan, made, logits, subject.shuffled(windows, plan, made[0]))
+    wrong = subject.shuffled(windows, plan, made[0]) if with_shuffled else None
+    return Tested(plan, made, logits, wrong)
 
 
 def level_names(tested: Tested) -> tuple[str, ...]:
