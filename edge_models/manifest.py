@@ -43,7 +43,10 @@ NEEDED: Final = frozenset(
         "consent.md",
     }
 )
-OPTIONAL: Final = frozenset({"agreement.md", "gate.md", "policy.sig", MOMENTS, SESSIONS})
+EVALUATION: Final = "evaluation.md"
+OPTIONAL: Final = frozenset(
+    {"agreement.md", "gate.md", EVALUATION, "policy.sig", MOMENTS, SESSIONS}
+)
 """Chapters of the card, kept for the next one; a study's signature over the policy; everybody's
 moments; and how several windows of one person become one answer."""
 LARGEST_BODY_BYTES: Final = 300_000

@@ -69,8 +69,10 @@ class Made:
     agreement: Agreement
 
 
-def card(made: Made, evaluation: Evaluation, chapters: Sequence[str]) -> str:
+def card(made: Made, evaluation: Evaluation, chapters: Sequence[str], together: str = "") -> str:
     """The card in Markdown; `chapters` are the front end's and the gate's own tables.
+
+    `together` is the chapter of `sottovoce evaluate`, "" where it was not run.
 
     Raises:
         ValueError: a file that its figures depend on is not there yet (pydantic's, our bug).
@@ -83,6 +85,7 @@ def card(made: Made, evaluation: Evaluation, chapters: Sequence[str]) -> str:
                 "## Licence\n\n" + f"{made.licence}. {made.notice}",
                 "## How it works\n\n" + _how(made),
                 "## Learned from\n\n" + _learned_from(made),
+                *_together(together),
                 "## Affect figures\n\n" + _figures(evaluation),
                 "## Files and runtimes\n\n" + _files(made),
                 "## Front end",
@@ -93,6 +96,11 @@ def card(made: Made, evaluation: Evaluation, chapters: Sequence[str]) -> str:
         + "\n"
     )
     return _statement(made, evaluation).over(text)
+
+
+def _together(chapter: str) -> Iterator[str]:
+    if chapter:
+        yield "## Privacy beside utility\n\n" + chapter.strip()
 
 
 def _statement(made: Made, evaluation: Evaluation) -> Statement:

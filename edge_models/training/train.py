@@ -3,6 +3,8 @@
     sottovoce train                              SOTTOVOCE_DATA into the shipped bundle
     sottovoce train --recordings DIR --out DIR   other recordings, another folder
     sottovoce train --keep-front-end             a new classifier on the front end as it is
+    sottovoce train --keep-front-end --evaluation DIR/evaluation.json
+                                                 what `sottovoce evaluate` found goes into its card
     sottovoce train --corpus daic-woz=DIR --keep-front-end --out DIR     a licensed corpus
 
 DIR holds a MANIFEST.csv with the columns path, dataset, licence, identity, label, extra; or, after
@@ -33,10 +35,11 @@ from edge_models.errors import BundleError
 from edge_models.golden import Agreement, parse_golden
 from edge_models.golden_sound import golden_summary
 from edge_models.head import Head
-from edge_models.manifest import MANIFEST_NAME, SESSIONS
+from edge_models.manifest import EVALUATION, MANIFEST_NAME, SESSIONS
 from edge_models.runner import OnnxGraph, TfliteGraph
 from edge_models.training import assemble
 from edge_models.training.card import Made, card, gate_chapter, main_figure
+from edge_models.training.coevaluation.markdown import chapter_of
 from edge_models.training.corpora import LOADERS, Clip, Measured, gathered, what_is_measured
 from edge_models.training.described import SPEEDS, FrontEnd, described
 from edge_models.training.described_cache import Cache, usual_folder
@@ -82,12 +85,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="take gate, descriptors and functionals from the shipped bundle",
     )
+    parser.add_argument(
+        "--evaluation",
+        type=Path,
+        metavar="FILE",
+        help="evaluation.json of `sottovoce evaluate` on the same recordings, for the card",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, test, assemble, check, and only then replace what is in the folder."""
     torch.set_num_threads(1)
     console = Console(stderr=True)
+    together = chapter_of(arguments.evaluation) if arguments.evaluation else ""
     recordings, clips = spoken(arguments, console)
     out: Path = arguments.out or shipped_folder()
     with tempfile.TemporaryDirectory(prefix="sottovoce-") as staging:
@@ -112,6 +122,8 @@ def run(arguments: argparse.Namespace) -> int:
         with console.status("Training on everybody"):
             model = trained(windows, arguments.seed)
         sound = golden_summary(front_end.acoustic)
+        if together:
+            (folder / EVALUATION).write_text(together, encoding="utf-8")
         agreement = _written(folder, model, evaluation, windows, clips, sound, arguments.seed)
         load_bundle(folder).check()
         _replace(out, folder)
@@ -198,7 +210,10 @@ def _written(
         for name in _CHAPTERS
         if (folder / name).exists()
     ]
-    (folder / "CARD.md").write_text(card(made, evaluation, chapters), encoding="utf-8")
+    told = folder / EVALUATION
+    together = told.read_text(encoding="utf-8") if told.exists() else ""
+    text = card(made, evaluation, chapters, together)
+    (folder / "CARD.md").write_text(text, encoding="utf-8")
     assemble.write_manifest(folder, NAME, licence, made_with)
     return agreement
 

@@ -1,5 +1,8 @@
 """The evaluation in Markdown: a page of its own, and the card's chapter of figures."""
 
+from pathlib import Path
+
+from edge_models.errors import RecordingError
 from edge_models.training.coevaluation.rows import (
     Sheet,
     abstention_sheet,
@@ -11,7 +14,7 @@ from edge_models.training.coevaluation.rows import (
     identity_sheet,
     sheets_of,
 )
-from edge_models.training.coevaluation.schema import Evaluation
+from edge_models.training.coevaluation.schema import Evaluation, parse_evaluation
 from edge_models.training.coevaluation.story import headline
 
 HOW = (
@@ -77,6 +80,25 @@ def card_chapter(evaluation: Evaluation) -> str:
         parts += [_table(sheet) for sheet in sheets if sheet.rows]
     parts.append(how(evaluation))
     return "\n\n".join(parts)
+
+
+def chapter_of(path: Path) -> str:
+    """The card's chapter of a finished `evaluation.json`.
+
+    Raises:
+        RecordingError: it can't be read, is no evaluation, or only a quick look.
+    """
+    try:
+        told = parse_evaluation(path.read_bytes())
+    except OSError as fault:
+        raise RecordingError(
+            f"'{path}' can't be read.", "Give the evaluation.json that `sottovoce evaluate` wrote."
+        ) from fault
+    if told.quick:
+        raise RecordingError(
+            f"'{path}' is of a quick look.", "Run `sottovoce evaluate` without --quick for a card."
+        )
+    return card_chapter(told) + "\n"
 
 
 def _table(sheet: Sheet) -> str:
