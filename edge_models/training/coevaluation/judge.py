@@ -206,6 +206,7 @@ _LIMITS: Final = (
     "Attackers enrol half of a person's texts and are tested on the other half, both ways; all "
     "windows of a person are of one device. Repetitions of acted sets are of one day, and are not "
     "kept apart where there are several texts: that would only weaken the attackers.",
+    "Where somebody has fewer than six windows in a test, that gallery's sessions are as short.",
     "A stronger attacker than the panel may exist: chance in the table is what this panel reaches "
     "when names are permuted within each affect, not a bound.",
     "Session calibration is learned from the other folds' people, by models that had met the "
