@@ -4,6 +4,7 @@
     └── ModelError
         ├── ContractError           our bug: a caller broke a shape or an order
         ├── RecordingError          the user's input: a file that can't be heard or seen
+        │   └── NoFaces             and none of its faces can be judged by
         ├── ScoresError             the user's input: a table of scores that can't be read
         ├── TooFewPeople            the user's input: so few people promise nothing
         ├── BundleError             the other side: a bundle that is damaged or not ours
@@ -40,6 +41,10 @@ class ContractError(ModelError):
 
 class RecordingError(ModelError):
     """A recording that can't be decoded or used."""
+
+
+class NoFaces(RecordingError):
+    """Recordings that list no faces, or too few people's: whatever needs no faces can go on."""
 
 
 class ScoresError(ModelError):

@@ -1,23 +1,28 @@
 """The face evaluation on made-up people: leaks that were planted are found, and told."""
 
-import json
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from edge_models.errors import ContractError, RecordingError
-from edge_models.training import face_encoder, face_levels, face_utility
+from edge_models.errors import ContractError, NoFaces
+from edge_models.training import face_encoder, face_evaluation, face_levels, face_utility
+from edge_models.training.coevaluation.cells import Cells
+from edge_models.training.coevaluation.face_rows import face_chapters
+from edge_models.training.coevaluation.face_schema import FaceFigures, FaceIdentity
+from edge_models.training.coevaluation.face_story import face_headline, good_enough
+from edge_models.training.coevaluation.figure import Figure
 from edge_models.training.corpora import EMOTIONS
-from edge_models.training.face_attacks import FACE_PANEL, attacked, sides_of
-from edge_models.training.face_evaluation import acted_faces, evaluated_faces
-from edge_models.training.face_figures import FaceEvaluation
+from edge_models.training.face_attacks import FACE_PANEL, FaceEffort, attacked, sides_of
+from edge_models.training.face_evaluation import LookedAt, acted_faces, evaluated_faces, looked_at
 from edge_models.training.face_levels import FaceSpace, Level
-from edge_models.training.face_lines import fold_of
+from edge_models.training.face_lines import Line, fold_of, line
 from edge_models.training.face_pair_evaluation import pair_figures
 from edge_models.training.face_pairs import PAIR_LEVELS, bound, moments, spoken
-from edge_models.training.face_report import as_json, as_markdown
 from edge_models.training.face_utility import Answered, macro_f1, two_sided
 from edge_models.training.face_verification import verified_by_pairs
 from edge_models.training.faces import Photograph, face_folds
@@ -28,7 +33,8 @@ from edge_models.training.streams import Windows
 from tests.synthetic_faces import joined, synthetic_faces
 from tests.synthetic_windows import synthetic_windows
 
-QUICK = tuple(member for member in FACE_PANEL if member.name == "LDA")
+LDA_ONLY = FaceEffort(tuple(member for member in FACE_PANEL if member.name == "LDA"))
+FEW_VOICES = synthetic_windows(people=4)
 
 
 def a_world(identity: float) -> Faces:
@@ -45,33 +51,42 @@ def a_world(identity: float) -> Faces:
     return joined(acted, gallery, paired)
 
 
-def an_evaluation(identity: float) -> FaceEvaluation:
+def walked(some: Sequence[Any], _: str) -> Iterator[Any]:
+    yield from some
+
+
+def an_evaluation(identity: float, voices: Windows, kept: Cells) -> FaceFigures:
     faces = a_world(identity)
-    chosen = [
+    chosen = tuple(
         Photograph(f"faces/{row}.png", str(name), "CC0", "p")
         for row, name in enumerate(faces.dataset)
-    ]
-    skipped = Skipped(no_face=("faces/wall.png",))
-    with threadpool_limits(1):
-        return evaluated_faces(faces, skipped, chosen, 3, lambda some, _: iter(some), panel=QUICK)
+    )
+    seen = LookedAt(chosen, faces, Skipped(no_face=("faces/wall.png",)))
+    made = evaluated_faces(seen, 3, walked, voices, LDA_ONLY, kept)
+    return FaceFigures.model_validate(made)
 
 
 @pytest.fixture(scope="module")
-def leaking() -> FaceEvaluation:
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Cells:
+    return Cells(tmp_path_factory.mktemp("parts"), "key")
+
+
+@pytest.fixture(scope="module")
+def leaking(parts: Cells) -> FaceFigures:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(face_levels, "STREAMS", 2)
         patch.setattr(figures, "RESAMPLES", 20)
         patch.setattr(face_utility, "RESAMPLES", 20)
-        return an_evaluation(identity=1.0)
+        return an_evaluation(1.0, FEW_VOICES, parts)
 
 
-def test_a_planted_identity_is_found_and_the_embedding_hides_it(leaking: FaceEvaluation) -> None:
+def test_a_planted_identity_is_found_and_the_embedding_hides_it(leaking: FaceFigures) -> None:
     raw, hidden = leaking.at(Level.LANDMARKS), leaking.at(Level.EMBEDDING)
     for before, after in zip(raw.privacy, hidden.privacy, strict=True):
         assert before.top1.value > 0.9 and before.reduction.value == pytest.approx(0.0)
         assert after.top1.value < before.top1.value - 0.2
         assert after.reduction.value > 0.2
-    assert [(one.gallery, one.size) for one in raw.privacy] == [
+    assert [(one.gallery, one.windows) for one in raw.privacy] == [
         ("acted", 1),
         ("acted", 6),
         ("gallery", 1),
@@ -83,7 +98,7 @@ def test_a_planted_identity_is_found_and_the_embedding_hides_it(leaking: FaceEva
 
 
 def test_planted_expressions_are_recognised_and_shuffled_ones_are_not(
-    leaking: FaceEvaluation,
+    leaking: FaceFigures,
 ) -> None:
     line = leaking.at(Level.EMBEDDING)
     # A constant answer has 0.50 and 0.10; what is planted is met half-way to certainty at least.
@@ -98,35 +113,87 @@ def test_nobody_to_find_is_found_as_nobody() -> None:
     rows = FaceSpace.of(faces.landmarks).places(faces.landmarks)
     sides = sides_of(faces.expression)
     samples = Samples(rows, faces.person, sides, faces.pose, faces.expression)
-    told = told_apart([attacked(samples, 3, 3, QUICK)], 1)
+    told = told_apart([attacked(samples, 3, 3, LDA_ONLY.panel)], 1)
     # 128 questions of 8 people: four standard errors of a share of 1/8 are 0.12.
     assert abs(told.top1.mean() - 1 / 8) < 0.12 and abs(told.chance.mean() - 1 / 8) < 0.12
 
 
-def test_the_report_says_what_falls_short(leaking: FaceEvaluation) -> None:
-    text = as_markdown(leaking)
-    assert all(f"| {level} |" in text for level in Level)
-    assert "affect figures" in text and "faces/wall.png" in text
-    assert leaking.unmoved == 1 and "so 1 of the summary's 22 numbers" in text
-    assert ("No facial body is shipped" in text) is not leaking.good_enough
-    assert not leaking.good_enough
-    tables = [line for line in text.splitlines() if line.startswith("|")]
-    widths = {}
-    for before, line in zip(["", *tables], tables, strict=False):
-        if line.startswith("|---"):
-            widths[before] = line.count("|")
-            assert before.count("|") == line.count("|")
-    assert len(widths) == 4
-    told = json.loads(as_json(leaking))
-    assert [line["level"] for line in told["levels"]] == [str(level) for level in Level]
-    assert told["no_face"] == ["faces/wall.png"]
+def test_an_evaluation_resumes_with_the_levels_that_were_finished(
+    leaking: FaceFigures, parts: Cells, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(face_levels, "STREAMS", 1)
+    monkeypatch.setattr(face_encoder, "EPOCHS", 1)  # whatever is learnt now, must not matter
+    monkeypatch.setattr(figures, "RESAMPLES", 20)
+    monkeypatch.setattr(face_utility, "RESAMPLES", 20)
+    made: list[Level] = []
+
+    def counting(level: Level, *others: Any) -> Line:
+        made.append(level)
+        return line(level, *others)
+
+    monkeypatch.setattr(face_evaluation, "line", counting)
+    assert an_evaluation(1.0, FEW_VOICES, parts) == leaking
+    assert not made
 
 
-def test_too_few_people_are_told() -> None:
+def test_the_chapter_says_what_falls_short(leaking: FaceFigures) -> None:
+    (chapter,) = face_chapters(leaking)
+    (beside,) = chapter.sheets
+    assert [row[0] for row in beside.rows] == [str(level) for level in Level]
+    sheets = (*chapter.sheets, *chapter.details)
+    assert all(len(row) == len(sheet.columns) for sheet in sheets for row in sheet.rows)
+    text = " ".join(chapter.about)
+    assert "affect figures" in text and leaking.unmoved == 1 and "so 1 of the summary's" in text
+    assert ("No facial body is shipped:" in text) is not good_enough(leaking)
+    assert not good_enough(leaking)
+    lost = next(sheet for sheet in sheets if sheet.caption.startswith("Left out"))
+    assert lost.rows == (("show no face", "1", "faces/wall.png"),)
+
+
+def test_utility_stands_beside_privacy_of_both_galleries(leaking: FaceFigures) -> None:
+    (chapter,) = face_chapters(leaking)
+    (sheet,) = chapter.sheets
+    level = leaking.at(Level.EMBEDDING)
+    row = dict(zip(sheet.columns, sheet.rows[-1], strict=False))
+    assert row["sad"] == str(level.sets.sad)
+    assert row["gallery: R"] == str(level.identity_of("gallery", 6).reduction)
+    assert row["acted: top-1"] == str(level.identity_of("acted", 6).top1)
+    (said,) = face_headline(leaking)
+    lowest = min(one.reduction.value for one in level.privacy)
+    assert f"R = {lowest:.2f}" in said and str(level.sets.sad) in said
+
+
+def test_good_enough_needs_the_worse_end_of_every_interval(leaking: FaceFigures) -> None:
+    good = Figure(value=0.99, low=0.95, high=1.0)
+    level = leaking.at(Level.EMBEDDING)
+    sets = level.sets.model_copy(update={"sad": good})
+    privacy = tuple(one.model_copy(update={"reduction": good}) for one in level.privacy)
+
+    def with_privacy(some: tuple[FaceIdentity, ...]) -> FaceFigures:
+        new = level.model_copy(update={"sets": sets, "privacy": some})
+        return leaking.model_copy(update={"levels": (*leaking.levels[:-1], new)})
+
+    assert good_enough(with_privacy(privacy))
+    worse = privacy[0].model_copy(update={"reduction": Figure(value=0.99, low=0.9, high=1.0)})
+    assert not good_enough(with_privacy((worse, *privacy[1:])))
+
+
+def test_too_few_people_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     faces = synthetic_faces(people=7)
     assert len(acted_faces(faces)) == len(faces)
-    with pytest.raises(RecordingError, match="Fewer than 8 people"):
-        evaluated_faces(faces, Skipped(), [], 0, lambda some, _: iter(some), panel=QUICK)
+    monkeypatch.setattr(face_evaluation, "photographs", lambda _: ())
+    monkeypatch.setattr(face_evaluation, "seen_faces", lambda *_: (faces, Skipped()))
+    with pytest.raises(NoFaces, match="Fewer than 8 people"):
+        looked_at(tmp_path, None, walked)
+
+
+def test_people_with_too_few_windows_of_a_half_are_not_attacked() -> None:
+    faces = synthetic_faces()
+    rare = (faces.person == "acted03") & np.isin(faces.expression, ["happy", "sad"])
+    lost = np.zeros(len(faces), bool)
+    lost[np.flatnonzero(rare)[3:]] = True
+    assert "acted03" not in acted_faces(faces.at(~lost)).person
+    assert "acted03" in acted_faces(faces).person
 
 
 def test_a_set_without_an_expression_is_not_acted() -> None:
@@ -200,7 +267,9 @@ def test_a_text_of_a_voice_is_on_one_side_only() -> None:
             assert len(np.unique(sides[own & (texts == text)])) == 1
 
 
-def test_pairs_are_told_at_every_level(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pairs_are_told_at_every_level_and_their_parts_are_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(face_encoder, "EPOCHS", 8)
     monkeypatch.setattr(figures, "RESAMPLES", 20)
     monkeypatch.setattr(face_utility, "RESAMPLES", 20)
@@ -211,12 +280,12 @@ def test_pairs_are_told_at_every_level(monkeypatch: pytest.MonkeyPatch) -> None:
         trained_without.append(set(voices.person) - set(windows.person))
         return trained(windows, seed, 2)
 
-    place = face_folds(faces.person, 4)
+    place, kept = face_folds(faces.person, 4), Cells(tmp_path, "key")
     with threadpool_limits(1):
         folds = [fold_of(faces, place == fold, 1) for fold in range(4)]
-        lines = pair_figures(
-            faces, voices, folds, 1, lambda some, _: iter(some), training=training, panel=QUICK
-        )
+        lines = pair_figures(faces, voices, folds, 1, walked, LDA_ONLY, kept, training)
+        again = pair_figures(faces, voices, folds, 1, walked, LDA_ONLY, kept, training)
+    assert again == lines
     assert [line.level for line in lines] == list(PAIR_LEVELS)
     raw = lines[0]
     assert raw.people == 8 and raw.voice.value > 0.75 and raw.privacy[0].top1.value > 0.75

@@ -6,6 +6,7 @@ permuted identities.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -33,6 +34,30 @@ FACE_PANEL: Final = tuple(
 )
 """Who attacks faces: for the time's sake one value of each hyper-parameter, and no boosting, which
 named 0.15 of forty people where LDA named 0.92."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaceEffort:
+    """Who attacks faces, and how often identities are permuted; of a pair's once."""
+
+    panel: tuple[Member, ...] = FACE_PANEL
+    permutations: int = 2
+    pair_permutations: int = 1
+
+    def __str__(self) -> str:
+        names = ", ".join(member.name for member in self.panel)
+        return f"{self.permutations} {self.pair_permutations} {names}"
+
+
+QUICK_FACES: Final = FaceEffort(
+    tuple(
+        member
+        for member in FACE_PANEL
+        if member.name in ("LDA", "normal densities", "extra trees", "LDA of session moments")
+    ),
+    permutations=1,
+)
+"""When time is short: no networks and no kernels."""
 
 FIRST: Final = frozenset({"neutral", "angry"})
 """Enrolled where the other expressions are the test, and then the other way round."""

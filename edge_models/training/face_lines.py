@@ -4,14 +4,14 @@ Rules it upholds: a fold's levels and classifiers come from the other folds' peo
 another set was never trained on; the same windows, in the same order, at every level.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_models.training.face_attacks import FACE_PANEL, attacked, sides_of, turn_of
+from edge_models.training.face_attacks import FaceEffort, attacked, sides_of, turn_of
 from edge_models.training.face_figures import LevelFigures, Privacy, privacy, verification
 from edge_models.training.face_levels import (
     FaceLevels,
@@ -28,13 +28,14 @@ from edge_models.training.face_utility import (
 )
 from edge_models.training.face_verification import verified_by_pairs
 from edge_models.training.faces import EXPRESSIONS
-from edge_models.training.identity import SIX, Campaign, Samples, Told
-from edge_models.training.identity.panel import Member
+from edge_models.training.identity import Samples, Told
+from edge_models.training.identity.kept import Arrays, kept_again, kept_of, of_each_size
+from edge_models.training.identity.panel import SIZES
+from edge_models.training.identity.samples import LEAST
 from edge_models.training.metrics import Estimate
 from edge_models.training.seen_faces import Faces
 
-PERMUTATIONS: Final = 2
-GALLERY_EACH: Final = 6
+GALLERY_EACH: Final = 2 * LEAST
 """Photographs of a person below which they are no part of a gallery."""
 
 _HAPPY, _NEUTRAL = EXPRESSIONS.index("happy"), EXPRESSIONS.index("neutral")
@@ -81,15 +82,48 @@ class Unmet:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Line:
-    """What was answered at a level, before it is counted."""
+    """What was answered at a level, before it is counted; `acted` and `gallery` by question size.
+
+    `gallery` is empty, `transfer` and `verified` are None where no other set holds such people.
+    """
 
     level: Level
     answers: Answered
     shuffled: Answered
-    folds: tuple[Campaign, ...]
-    gallery: Campaign | None
+    acted: Mapping[int, Told]
+    gallery: Mapping[int, Told]
     transfer: Answered | None
-    told: Told | None
+    verified: Told | None
+
+    def arrays(self) -> Arrays:
+        """Everything but the level, to be kept."""
+        kept = self.answers.arrays("answers/") | self.shuffled.arrays("shuffled/")
+        if self.transfer is not None:
+            kept |= self.transfer.arrays("transfer/")
+        for name, sizes in (("acted", self.acted), ("gallery", self.gallery)):
+            for size, told in sizes.items():
+                kept |= kept_of(told, f"{name}/{size}/")
+        return kept if self.verified is None else kept | kept_of(self.verified, "verified/")
+
+    @classmethod
+    def again(cls, level: Level, kept: Arrays) -> Self:
+        """What `arrays` kept."""
+        here = {name.split("/")[0] for name in kept}
+
+        def told(name: str) -> dict[int, Told]:
+            if name not in here:
+                return {}
+            return {size: kept_again(kept, f"{name}/{size}/") for size in SIZES}
+
+        return cls(
+            level,
+            Answered.again(kept, "answers/"),
+            Answered.again(kept, "shuffled/"),
+            told("acted"),
+            told("gallery"),
+            Answered.again(kept, "transfer/") if "transfer" in here else None,
+            kept_again(kept, "verified/") if "verified" in here else None,
+        )
 
 
 def line(
@@ -97,7 +131,7 @@ def line(
     folds: Sequence[Fold],
     unmet: Unmet,
     seed: int,
-    panel: Sequence[Member] = FACE_PANEL,
+    effort: FaceEffort,
 ) -> Line:
     """Classify and attack all folds, and whoever is of another set, at a level."""
     answers, shuffled, campaigns = [], [], []
@@ -107,28 +141,32 @@ def line(
         rows = fold.levels.seen(fold.held, level, np.random.default_rng(seed))
         sides = sides_of(fold.held.expression)
         samples = Samples(rows, fold.held.person, sides, fold.held.pose, fold.held.expression)
-        campaigns.append(attacked(samples, seed, PERMUTATIONS, panel))
-    gallery = transfer = told = None
-    if unmet.gallery is not None:
-        rows = unmet.levels.seen(unmet.gallery, level, np.random.default_rng(seed))
-        person = unmet.gallery.person
-        unknown = np.full(len(rows), "")
-        samples = Samples(rows, person, unknown, turn_of(person), unknown)
-        gallery = attacked(samples, seed, PERMUTATIONS, panel)
+        campaigns.append(attacked(samples, seed, effort.permutations, effort.panel))
+    transfer = verified = None
     if unmet.paired is not None:
         paired = unmet.paired
         transfer = _answers(unmet.levels, unmet.acted, paired, level, seed)
         rows = unmet.levels.seen(paired, level, np.random.default_rng(seed))
-        told = verified_by_pairs(rows, paired.person, paired.expression == "neutral")
+        verified = verified_by_pairs(rows, paired.person, paired.expression == "neutral")
     return Line(
         level,
         Answered.together(answers),
         Answered.together(shuffled),
-        tuple(campaigns),
-        gallery,
+        of_each_size(campaigns),
+        _gallery(unmet, level, seed, effort),
         transfer,
-        told,
+        verified,
     )
+
+
+def _gallery(unmet: Unmet, level: Level, seed: int, effort: FaceEffort) -> dict[int, Told]:
+    if unmet.gallery is None:
+        return {}
+    rows = unmet.levels.seen(unmet.gallery, level, np.random.default_rng(seed))
+    person = unmet.gallery.person
+    unknown = np.full(len(rows), "")
+    samples = Samples(rows, person, unknown, turn_of(person), unknown)
+    return of_each_size([attacked(samples, seed, effort.permutations, effort.panel)])
 
 
 def _answers(levels: FaceLevels, known: Faces, asked: Faces, level: Level, seed: int) -> Answered:
@@ -147,16 +185,19 @@ def figures(one: Line, original: Line, rng: np.random.Generator) -> LevelFigures
         shuffled=utility(one.shuffled, rng),
         transfer=None if one.transfer is None else _transferred(one.transfer, rng),
         privacy=_privacy(one, original, rng),
-        verification=None if one.told is None else verification(one.told, rng),
+        verification=None if one.verified is None else verification(one.verified, rng),
     )
 
 
 def _privacy(one: Line, original: Line, rng: np.random.Generator) -> tuple[Privacy, ...]:
-    rows = [privacy("acted", one.folds, original.folds, size, rng) for size in (1, SIX)]
-    if one.gallery is not None and original.gallery is not None:
-        pair = [one.gallery], [original.gallery]
-        rows += [privacy("gallery", *pair, size, rng) for size in (1, SIX)]
-    return tuple(rows)
+    return tuple(
+        privacy(name, size, told, whole[size], rng)
+        for name, sizes, whole in (
+            ("acted", one.acted, original.acted),
+            ("gallery", one.gallery, original.gallery),
+        )
+        for size, told in sizes.items()
+    )
 
 
 def _transferred(answers: Answered, rng: np.random.Generator) -> Estimate:

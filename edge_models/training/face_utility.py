@@ -4,7 +4,7 @@ Rules it upholds: levels and classifiers come from other people only; intervals 
 one plain classifier for all levels; shuffled expressions stand beside.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -46,6 +46,15 @@ class Answered:
             np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__
         )
         return cls(*columns)
+
+    def arrays(self, start: str) -> dict[str, npt.NDArray[Any]]:
+        """Its columns, their names begun with `start`, to be kept."""
+        return {f"{start}{name}": getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def again(cls, kept: Mapping[str, npt.NDArray[Any]], start: str) -> "Answered":
+        """What `arrays` kept."""
+        return cls(*(kept[f"{start}{name}"] for name in cls.__slots__))
 
     def sets(self) -> "Answered":
         """One answer for all windows of a person and expression: their means."""

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from edge_models.errors import RecordingError
+from edge_models.errors import NoFaces, RecordingError
 
 EXPRESSIONS: Final = ("neutral", "happy", "sad", "angry")
 """The expressions told apart; any other counts as unknown, ""."""
@@ -66,11 +66,12 @@ def photographs(folder: Path) -> tuple[Photograph, ...]:
     """All photographs and clips below `faces/` and `clips/` of the manifest that show one person.
 
     Raises:
-        RecordingError: there is no manifest, it lacks a column, or it lists none.
+        RecordingError: there is no manifest, or it lacks a column.
+        NoFaces: it lists none.
     """
     found = tuple(one for row in _rows(folder) for one in _listed(row))
     if not found:
-        raise RecordingError(
+        raise NoFaces(
             f"No photographs of faces are listed in '{folder / 'MANIFEST.csv'}'.",
             "Its rows should begin with 'faces/' or 'clips/' and name an identity.",
         )

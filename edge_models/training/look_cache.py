@@ -1,7 +1,8 @@
 """Remembers what photographs gave, by the hash of their bytes and of the code that looked.
 
 Rules it upholds: another picture or other code is another key; a file is written beside and then
-renamed, so a killed run leaves no half one; a damaged file is as good as none; no pixels.
+renamed, so a killed run leaves no half one; a damaged file is as good as none; no pixels;
+the folder is its owner's alone (0700), and backups leave it out.
 """
 
 import hashlib
@@ -17,7 +18,7 @@ from typing import Final, Self
 import numpy as np
 
 from edge_models import blendshapes, blinks, face_mesh, facial, head_pose
-from edge_models.errors import ContractError
+from edge_models.errors import ContractError, RecordingError
 from edge_models.training import landmarked, pictures
 from edge_models.training.faces import Photograph
 from edge_models.training.looks import Look
@@ -31,6 +32,11 @@ _CODE: Final[Sequence[ModuleType]] = (
     landmarked,
     pictures,
 )
+_TAG: Final = """\
+Signature: 8a477f597d28d172789f06886806bc55
+# Landmarks and values of faces in your recordings, kept by `sottovoce evaluate --faces`: delete any
+# time.
+"""
 _COLUMNS: Final = ("faces", "landmarks", "shapes", "summary")
 
 
@@ -98,8 +104,16 @@ def _read(path: Path | None) -> dict[str, tuple[Look, ...]]:
 def _write(path: Path, known: dict[str, tuple[Look, ...]]) -> None:
     rows = [(key, look) for key, looks in known.items() for look in looks]
     columns = {name: np.asarray([getattr(look, name) for _, look in rows]) for name in _COLUMNS}
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.stem}.{os.getpid()}.part")
-    with beside.open("wb") as file:
-        np.savez(file, keys=np.asarray([key for key, _ in rows]), **columns)
-    beside.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.parent.chmod(0o700)
+        (path.parent / "CACHEDIR.TAG").write_text(_TAG, encoding="utf-8")
+        with beside.open("wb") as file:
+            np.savez(file, keys=np.asarray([key for key, _ in rows]), **columns)
+        beside.replace(path)
+    except OSError as fault:
+        raise RecordingError(
+            f"The cache '{path.parent}' can't be written: {fault.strerror}.",
+            "Name another folder by --cache.",
+        ) from fault

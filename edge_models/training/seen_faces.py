@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from edge_models.errors import RecordingError
+from edge_models.errors import NoFaces, RecordingError
 from edge_models.facial import FaceObservation, summarise
 from edge_models.raw import RawImage
 from edge_models.training.faces import Photograph
@@ -88,7 +88,8 @@ def seen_faces(
     An interrupted look is remembered as far as it came. `told` wraps them to show progress.
 
     Raises:
-        RecordingError: none of them shows one face.
+        NoFaces: none of them shows one face.
+        RecordingError: the cache can't be written.
     """
     looks: list[tuple[Look, ...]] = []
     with LookCache(cache) as known, _Eye(folder) as eye:
@@ -176,7 +177,7 @@ def _table(
     }
     kept = [(one, look) for one, look in told if look.faces == 1]
     if not kept:
-        raise RecordingError(
+        raise NoFaces(
             f"None of {len(chosen)} photographs and clips shows one face.",
             "Look at the manifest's rows below 'faces/' and 'clips/'.",
         )

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from edge_models.assessment import TASKS
 from edge_models.errors import TooFewPeople
 from edge_models.head import sigmoid
-from edge_models.training.coevaluation.schema import Affect, Figure, Gap
+from edge_models.training.coevaluation.figure import Figure
+from edge_models.training.coevaluation.schema import Affect, Gap
 from edge_models.training.coevaluation.tested import Tested
 from edge_models.training.levels import EMBEDDING, Reals
 from edge_models.training.metrics import (

@@ -43,15 +43,15 @@ def code_of(folder: Path, without: Iterable[str] = ()) -> str:
 
 
 class Cells:
-    """A folder `unfinished` of named parts, for one key."""
+    """A folder `unfinished`, or another name, of named parts, for one key."""
 
-    def __init__(self, out: Path, key: str) -> None:
+    def __init__(self, out: Path, key: str, name: str = _NAME) -> None:
         """Open or begin.
 
         Raises:
             RecordingError: the folder can't be made or written.
         """
-        self._folder = out / _NAME
+        self._folder = out / name
         told = self._folder / _KEY
         try:
             if not told.exists() or told.read_text(encoding="utf-8") != key:

@@ -4,11 +4,14 @@
     sottovoce evaluate --quick --out DIR             a first look in a few minutes
     sottovoce evaluate --bundle DIR --recordings NEW --out DIR     a bundle, on people it never met
     sottovoce evaluate --corpus androids=DIR --out DIR             a licensed corpus
+    sottovoce evaluate --faces --out DIR             faces as well, and simulated pairs with voices
 
 Writes evaluation.json, evaluation.md and evaluation.html (one file, nothing is loaded) into --out.
 Identity is attacked by a panel of attackers that are retrained on each level; affect is told from
 sessions of six windows. Interrupted, it resumes: finished parts lie in --out until it is done.
 With --bundle nothing is trained; that its people are new to the bundle is your word.
+--faces takes the photographs and clips of the same manifest, about three minutes more; where it
+lists none, the report says so and the rest is judged. No bundle holds a facial body to judge.
 Figures of acted emotions are affect figures, never of a diagnosis.
 """
 
@@ -31,12 +34,19 @@ from edge_models.training.coevaluation.markdown import markdown
 from edge_models.training.coevaluation.page import page
 from edge_models.training.coevaluation.plans import LEAST_GALLERY, Plan, galleries, plans_of
 from edge_models.training.coevaluation.schema import Evaluation
-from edge_models.training.coevaluation.story import headline
+from edge_models.training.coevaluation.story import lead
 from edge_models.training.coevaluation.subjects import GivenBundle, Subject, TrainedAnew
+from edge_models.training.coevaluation.with_faces import (
+    FacePart,
+    looked,
+    refused_with_a_bundle,
+)
 from edge_models.training.contour_statistics import contour_table
 from edge_models.training.corpora import LOADERS, Clip, gathered, licences_of
 from edge_models.training.described import SPEEDS, FrontEnd, described
 from edge_models.training.described_cache import Cache, usual_folder
+from edge_models.training.face_attacks import QUICK_FACES, FaceEffort
+from edge_models.training.face_evaluation import LookedAt
 from edge_models.training.identity import QUICK_PANEL
 from edge_models.training.recordings import recordings_folder
 from edge_models.training.streams import Floats, Windows
@@ -53,7 +63,10 @@ QUICK: Final = Effort(
 )
 GIVEN: Final = "people of these recordings"
 _CONTOURS: Final = "contours"
-_TELLING: Final = ("affect.py", "story.py", "rows.py", "markdown.py", "pareto.py", "page.py")
+_TELLING: Final = (
+    *("affect.py", "story.py", "rows.py", "markdown.py", "pareto.py", "page.py"),
+    *("face_story.py", "face_rows.py", "face_schema.py"),
+)
 """Modules that only tell of finished parts: a change to them keeps the parts."""
 
 
@@ -72,8 +85,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bundle", type=Path, metavar="DIR", help="judge this bundle as it is, train nothing"
     )
     parser.add_argument("--quick", action="store_true", help="fewer attackers and repetitions")
+    parser.add_argument("--faces", action="store_true", help="judge faces and simulated pairs too")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
-    parser.add_argument("--cache", type=Path, metavar="DIR", help="of described windows")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="of what was heard and seen")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
 
 
@@ -81,11 +95,17 @@ def run(arguments: argparse.Namespace) -> int:
     """Describe, carry out the plans, write the three files, forget the parts."""
     torch.set_num_threads(1)
     console = Console(stderr=True)
+    if arguments.faces and arguments.bundle:
+        raise refused_with_a_bundle()
     effort = QUICK if arguments.quick else Effort()
     place: Path = arguments.bundle or shipped_folder()
     bundle = load_bundle(place)
     subject: Subject = GivenBundle(bundle) if arguments.bundle else TrainedAnew(arguments.seed)
     folder, clips = _spoken(arguments, console)
+    seen: LookedAt | str | None = None
+    if arguments.faces:
+        listed = arguments.recordings or (None if arguments.corpus else recordings_folder())
+        seen = looked(listed, arguments.cache, console)
     front_end = front_end_of(place)
     windows = described(
         folder,
@@ -99,9 +119,14 @@ def run(arguments: argparse.Namespace) -> int:
     )
     plans = _given(windows) if arguments.bundle else plans_of(windows)
     words = [subject.name, str(arguments.seed), str(effort), bundle.hearing, bundle.space]
-    words.append(code_of(Path(assessment.__file__).parent, _TELLING))
+    code = code_of(Path(assessment.__file__).parent, _TELLING)
+    words.append(code)
     columns = [getattr(windows, name) for name in windows.__slots__]
     cells = Cells(arguments.out, key_of(columns, words))
+    part = None
+    if isinstance(seen, LookedAt):
+        hardly = QUICK_FACES if arguments.quick else FaceEffort()
+        part = FacePart(seen, windows, arguments.seed, hardly, arguments.out, [code])
     contours = None
     if not arguments.quick:
         contours = _contours(folder, clips, front_end, windows, cells, console)
@@ -117,11 +142,15 @@ def run(arguments: argparse.Namespace) -> int:
             cells,
             lambda text, steps: bar.update(task, description=text, total=steps, advance=1),
             contours,
-            _warned(bundle, clips, console) if arguments.bundle else (),
+            _warned(bundle, clips, console) if arguments.bundle else _left_out(seen),
         )
+    if part is not None:
+        evaluation = part.joined(evaluation, console)
     write(arguments.out, evaluation)
     cells.remove()
-    for line in headline(evaluation):
+    if part is not None:
+        part.remove()
+    for line in lead(evaluation):
         console.print(line)
     console.print(f"Read {arguments.out / 'evaluation.html'}.")
     return 0
@@ -153,6 +182,11 @@ def front_end_of(folder: Path) -> FrontEnd:
     """The front end of a bundle's folder, which was verified when it was loaded."""
     names = ("gate.onnx", "descriptors.onnx", "functionals.onnx")
     return FrontEnd.of_graphs(*((folder / name).read_bytes() for name in names))
+
+
+def _left_out(seen: LookedAt | str | None) -> tuple[str, ...]:
+    """A limit, where faces were asked for and there are none."""
+    return (seen,) if isinstance(seen, str) else ()
 
 
 def _warned(bundle: Bundle, clips: Sequence[Clip], console: Console) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from edge_models.errors import RecordingError
+from edge_models.training.coevaluation.face_rows import face_chapters
 from edge_models.training.coevaluation.rows import (
     Sheet,
     abstention_sheet,
@@ -15,7 +16,7 @@ from edge_models.training.coevaluation.rows import (
     sheets_of,
 )
 from edge_models.training.coevaluation.schema import Evaluation, parse_evaluation
-from edge_models.training.coevaluation.story import headline
+from edge_models.training.coevaluation.story import headline, lead
 
 HOW = (
     "In brackets: 95 % bootstrap intervals over people. *Top-1*: how often the attacker names the "
@@ -32,7 +33,7 @@ def markdown(evaluation: Evaluation) -> str:
     """The whole report."""
     parts = [
         f"# Privacy beside utility: {evaluation.subject}",
-        *(f"- {line}" for line in headline(evaluation)),
+        *(f"- {line}" for line in lead(evaluation)),
         _table(aims_sheet(evaluation)),
         HOW,
     ]
@@ -40,6 +41,9 @@ def markdown(evaluation: Evaluation) -> str:
         parts.append(f"## {setting.name.capitalize()}")
         parts.append(setting.about)
         parts += [_table(sheet) for sheet in sheets_of(setting)]
+    for chapter in face_chapters(evaluation.faces):
+        parts += [f"## {chapter.title}", *chapter.about]
+        parts += [_table(sheet) for sheet in (*chapter.sheets, *chapter.details)]
     parts += [
         "## How",
         how(evaluation),

@@ -7,11 +7,12 @@ by itself and can be reached by keyboard; no script.
 from html import escape
 from typing import Final
 
+from edge_models.training.coevaluation.face_rows import Chapter, face_chapters
 from edge_models.training.coevaluation.markdown import HOW, how
 from edge_models.training.coevaluation.pareto import pareto, points
 from edge_models.training.coevaluation.rows import Sheet, aims_sheet, corpora_sheet, sheets_of
 from edge_models.training.coevaluation.schema import Evaluation, Setting
-from edge_models.training.coevaluation.story import headline
+from edge_models.training.coevaluation.story import lead
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1d2329; --soft: #56616c; --paper: #fdfcfa;
@@ -75,11 +76,12 @@ def page(evaluation: Evaluation) -> str:
         f"<p>{escape(evaluation.subject.capitalize())}</p>",
         quick if evaluation.quick else "",
         "<ul class=lead>",
-        *(f"<li>{escape(line)}</li>" for line in headline(evaluation)),
+        *(f"<li>{escape(line)}</li>" for line in lead(evaluation)),
         "</ul>",
         _table(aims_sheet(evaluation)),
         f"<details><summary>What the words mean</summary><p>{_plain(HOW)}</p></details>",
         *(_chapter(setting, place) for place, setting in enumerate(evaluation.settings)),
+        *map(_face_chapter, face_chapters(evaluation.faces)),
         "<h2>How it was done</h2>",
         f"<p>{escape(how(evaluation))}</p>",
         _table(corpora_sheet(evaluation)),
@@ -102,6 +104,19 @@ def _chapter(setting: Setting, place: int) -> str:
             *map(_table, open_sheets),
             "<details><summary>One window alone, and every attacker</summary>",
             *map(_table, folded),
+            "</details></section>",
+        ]
+    )
+
+
+def _face_chapter(chapter: Chapter) -> str:
+    return "\n".join(
+        [
+            f"<section><h2>{escape(chapter.title)}</h2>",
+            *(f"<p>{_plain(text)}</p>" for text in chapter.about),
+            *map(_table, chapter.sheets),
+            f"<details><summary>{escape(chapter.summary)}</summary>",
+            *map(_table, chapter.details),
             "</details></section>",
         ]
     )

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-from edge_models.training.coevaluation.schema import Figure, Setting
+from edge_models.training.coevaluation.figure import Figure
+from edge_models.training.coevaluation.schema import Setting
 from edge_models.training.coevaluation.story import AT_LEAST, REDUCTION
 from edge_models.training.identity import SIX
 

@@ -12,17 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_models.errors import RecordingError
+from edge_models.training.coevaluation.figure import Figure
 from edge_models.training.coevaluation.plans import LEAST_GALLERY, galleries
-from edge_models.training.coevaluation.schema import Attribute, Figure, Identity
+from edge_models.training.coevaluation.schema import Attribute, Identity
 from edge_models.training.coevaluation.tested import Tested
 from edge_models.training.identity import (
     Samples,
-    Told,
     campaign,
     chance,
     reduction,
     together,
-    told_apart,
     top1,
     verification,
     worst_decile,
@@ -36,19 +35,14 @@ from edge_models.training.identity.attributes import (
     recognisable,
     recognised,
 )
+from edge_models.training.identity.kept import Arrays, kept_again, kept_of, of_each_size
 from edge_models.training.identity.panel import SIZES, Member
 from edge_models.training.identity.samples import LEAST, both_directions
 from edge_models.training.levels import WARM_UP
 from edge_models.training.streams import Windows
 
-Arrays = dict[str, npt.NDArray[Any]]
-
 ATTRIBUTES: Final = ("sex", "age_band", "language")
 _UNKNOWN: Final = ("", "unknown")
-_COLUMNS: Final = (
-    *("people", "top1", "permuted", "one_in_n"),
-    *("chosen", "members", "member_top1"),
-)
 
 
 def identity_part(
@@ -81,38 +75,14 @@ def identity_part(
             "of two texts or more where texts are known.",
         )
     kept: Arrays = {}
-    for size in SIZES:
-        told = told_apart(campaigns, size)
-        for name in _COLUMNS:
-            kept[f"{size}/{name}"] = np.asarray(getattr(told, name))
-        for name, claims in (("own", told.own), ("others", told.others)):
-            kept[f"{size}/{name}"] = np.concatenate(claims)
-            kept[f"{size}/{name}_each"] = np.asarray([len(one) for one in claims])
+    for size, told in of_each_size(campaigns).items():
+        kept.update(kept_of(told, f"{size}/"))
     return kept
 
 
 def _people_to_attack(samples: Samples, seed: int) -> int:
     directions = both_directions(samples, np.random.default_rng(seed))
     return min(len(enrolment.people) for enrolment, _ in directions)
-
-
-def told_again(kept: Mapping[str, npt.NDArray[Any]], size: int) -> Told:
-    """What `identity_part` kept of questions of one size."""
-    own, others = (
-        tuple(np.split(kept[f"{size}/{name}"], np.cumsum(kept[f"{size}/{name}_each"])[:-1]))
-        for name in ("own", "others")
-    )
-    return Told(
-        people=kept[f"{size}/people"],
-        top1=kept[f"{size}/top1"],
-        permuted=kept[f"{size}/permuted"],
-        one_in_n=kept[f"{size}/one_in_n"],
-        own=own,
-        others=others,
-        chosen=tuple(map(str, kept[f"{size}/chosen"])),
-        members=tuple(map(str, kept[f"{size}/members"])),
-        member_top1=kept[f"{size}/member_top1"],
-    )
 
 
 def identity_figures(
@@ -122,10 +92,10 @@ def identity_figures(
     rng: np.random.Generator,
 ) -> Identity:
     """The figures of one level over its plans; `originals` are level 1's, None for level 1."""
-    told = together([told_again(part, size) for part in parts])
+    told = together([kept_again(part, f"{size}/") for part in parts])
     hidden = exactly = None
     if originals is not None:
-        whole = together([told_again(part, size) for part in originals])
+        whole = together([kept_again(part, f"{size}/") for part in originals])
         hidden = Figure.of(reduction(told, whole, rng))
         exactly = Figure.of(reduction(told, whole, rng, of_one_in_n=True))
     worst, lucky = worst_decile(told)

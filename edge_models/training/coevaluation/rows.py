@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge_models.training.coevaluation.schema import Evaluation, Figure, Setting
+from edge_models.training.coevaluation.figure import Figure
+from edge_models.training.coevaluation.schema import Evaluation, Setting
 from edge_models.training.coevaluation.story import aims
 from edge_models.training.levels import EMBEDDING
 

@@ -5,37 +5,16 @@ level stand in one place; what was not measured is absent, never 0.
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from edge_models.errors import RecordingError
-from edge_models.training.metrics import Estimate
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from edge_models.training.coevaluation.face_schema import FaceFigures
+from edge_models.training.coevaluation.figure import Figure, Finite, Frozen
 
 
-class Figure(_Frozen):
-    """A figure with its 95 % interval over people."""
-
-    value: Finite
-    low: Finite
-    high: Finite
-
-    @classmethod
-    def of(cls, estimate: Estimate) -> "Figure":
-        """An estimate, as it is written."""
-        return cls(value=estimate.value, low=estimate.low, high=estimate.high)
-
-    def __str__(self) -> str:
-        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
-
-
-class Identity(_Frozen):
+class Identity(Frozen):
     """How well people are told apart by `windows` windows (closed set; verification).
 
     `chance` is the panel's top-1 under permuted identities, `one_in_n` one over the gallery's
@@ -59,7 +38,7 @@ class Identity(_Frozen):
     members: dict[str, Finite]
 
 
-class Attribute(_Frozen):
+class Attribute(Frozen):
     """How well an attribute of people never met is recognised by `windows` windows."""
 
     name: str
@@ -70,7 +49,7 @@ class Attribute(_Frozen):
     chance: Finite
 
 
-class Gap(_Frozen):
+class Gap(Frozen):
     """The largest difference of balanced accuracy between groups, and what chance alone gives."""
 
     attribute: str
@@ -81,7 +60,7 @@ class Gap(_Frozen):
     confounded: bool
 
 
-class Affect(_Frozen):
+class Affect(Frozen):
     """How well one task is told from sessions of `windows` windows of people never met.
 
     `abstained`, `missed` and `false_alarms` are of the rule that promises at most `error_rate` of
@@ -107,7 +86,7 @@ class Affect(_Frozen):
     gaps: tuple[Gap, ...] = ()
 
 
-class LevelFigures(_Frozen):
+class LevelFigures(Frozen):
     """One level: `columns` numbers a window, what they tell of people, and of affect."""
 
     level: str
@@ -131,7 +110,7 @@ class LevelFigures(_Frozen):
         return next(own, None)
 
 
-class Setting(_Frozen):
+class Setting(Frozen):
     """One way to meet people never met: by folds, in another corpus, or with a given bundle.
 
     `learned` are the tasks that the training people show both answers to; () of a bundle.
@@ -148,7 +127,7 @@ class Setting(_Frozen):
         return next((one for one in self.levels if one.level == name), None)
 
 
-class Corpus(_Frozen):
+class Corpus(Frozen):
     """A set that was used."""
 
     name: str
@@ -157,8 +136,8 @@ class Corpus(_Frozen):
     windows: int
 
 
-class Evaluation(_Frozen):
-    """`evaluation.json`."""
+class Evaluation(Frozen):
+    """`evaluation.json`; `faces` is None where they were not asked for, or there are none."""
 
     format: Literal[1]
     subject: str
@@ -172,6 +151,7 @@ class Evaluation(_Frozen):
     seconds: Finite
     settings: tuple[Setting, ...]
     limits: tuple[str, ...]
+    faces: FaceFigures | None = None
 
     def pairs(self) -> Iterator[tuple[Setting, LevelFigures]]:
         """Every level of every setting."""

@@ -8,14 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from edge_models.training.coevaluation.face_story import face_headline
+from edge_models.training.coevaluation.figure import Figure
 from edge_models.training.coevaluation.plans import WITHIN
-from edge_models.training.coevaluation.schema import (
-    Evaluation,
-    Figure,
-    Identity,
-    LevelFigures,
-    Setting,
-)
+from edge_models.training.coevaluation.schema import Evaluation, Identity, LevelFigures, Setting
 from edge_models.training.identity import SIX
 from edge_models.training.levels import EMBEDDING, ORIGINAL
 
@@ -42,6 +38,12 @@ def headline(evaluation: Evaluation) -> tuple[str, ...]:
         for setting in evaluation.settings
         if (level := setting.level(EMBEDDING)) is not None
     )
+
+
+def lead(evaluation: Evaluation) -> tuple[str, ...]:
+    """The headline, and a sentence for faces and for simulated pairs where they were judged."""
+    faces = evaluation.faces
+    return (*headline(evaluation), *(face_headline(faces) if faces else ()))
 
 
 def _sentence(setting: Setting, level: LevelFigures) -> str:
