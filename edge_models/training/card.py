@@ -161,6 +161,7 @@ def _learned_from(made: Made) -> str:
             f"{made.used} of {len(made.clips)} clips held enough speech. Each person was heard as "
             f"recorded and once more at another level; {made.joined} windows of about ten seconds "
             "were joined from clips of one person and emotion. "
+            "To learn from, and for nothing else, each clip was heard slower and faster, too. "
             f"Seed {made.seed}; {', '.join(made.made_with)}.",
         ]
     )
