@@ -26,3 +26,12 @@ def test_a_seed_is_taken() -> None:
     parser = ArgumentParser()
     thresholds_command.add_arguments(parser)
     assert parser.parse_args(["--scores", "x.csv", "--seed", "12"]).seed == 12
+
+
+@pytest.mark.parametrize("words", ["-1", "0", "nan", "inf", "x"])
+def test_what_is_no_epsilon_is_refused(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = ArgumentParser()
+    synthesise.add_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--out", "here", f"--epsilon={words}"])
+    assert "no number above 0" in capsys.readouterr().err
