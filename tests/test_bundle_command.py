@@ -76,7 +76,7 @@ def test_inspect_says_the_same_to_machines_of_a_folder_and_of_what_devices_fetch
 
 
 def test_inspect_reads_no_bundle_that_would_not_load(folder: Path, tmp_path: Path) -> None:
-    in_manifest(version="2.0.0")(folder)
+    in_manifest(version="9.9.9")(folder)
     with pytest.raises(BundleError, match="card is of the version"):
         said("inspect", str(folder))
     with pytest.raises(BundleError, match="There is no"):

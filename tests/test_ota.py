@@ -14,7 +14,7 @@ from edge_models.errors import Explained
 from sync.updates.rejected import UpdateRejected
 from tests.founding import Clock
 from tests.press import Press
-from tests.updating import Change, home_in, text, write_variant
+from tests.updating import SHIPPED_VERSION, Change, home_in, text, write_variant
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def heard(capsys: pytest.CaptureFixture[str]) -> str:
 def test_a_new_device_says_what_it_has(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said("status", state=state)
     out = heard(capsys)
-    assert "Runs:    affect-1 1.0.0, as shipped" in out and "no keys yet" in out
+    assert f"Runs:    affect-1 {SHIPPED_VERSION}, as shipped" in out and "no keys yet" in out
     said("history", state=state)
     assert heard(capsys) == "No update has come to this device yet.\n"
 
@@ -68,11 +68,14 @@ def test_a_stick_brings_an_update_and_the_person_goes_back(
     assert "Switched to affect-1 1.0.1, update 1." in heard(capsys)
     said("status", state=trusting)
     out = heard(capsys)
-    assert "update 1 (on probation)" in out and "Before:  affect-1 1.0.0, as shipped" in out
+    assert (
+        "update 1 (on probation)" in out
+        and f"Before:  affect-1 {SHIPPED_VERSION}, as shipped" in out
+    )
     said("apply", "--from", stick, state=trusting)
     assert "What runs is the newest" in heard(capsys)
     said("rollback", state=trusting)
-    assert "affect-1 1.0.0, as shipped runs now" in heard(capsys)
+    assert f"affect-1 {SHIPPED_VERSION}, as shipped runs now" in heard(capsys)
     assert home_in(trusting).serial == 0
     said("history", state=trusting)
     out = heard(capsys)

@@ -43,8 +43,10 @@ def ground() -> Ground:
     return ground_of(WINDOWS, 0, seed=7)
 
 
-def a_cell(kind: Kind = Kind.PRIVATE, epsilon: float = 2.0, scope: Scope = Scope.HEAD) -> Cell:
-    return Cell(scope, 100, kind, epsilon if kind is Kind.PRIVATE else 0.0, 0)
+def a_cell(
+    kind: Kind = Kind.PRIVATE, epsilon: float = 2.0, scope: Scope = Scope.HEAD, repeat: int = 0
+) -> Cell:
+    return Cell(scope, 100, kind, epsilon if kind is Kind.PRIVATE else 0.0, repeat)
 
 
 def accuracy(cell: Cell, ground: Ground, terms: Terms = TERMS) -> float:
@@ -79,7 +81,10 @@ def test_a_private_head_and_body_learn_what_is_there_and_nothing_from_shuffled_l
     for scope in Scope:
         assert accuracy(a_cell(Kind.OPEN, scope=scope), ground) > 0.85
         assert accuracy(a_cell(epsilon=8.0, scope=scope), ground) > 0.75
-    assert abs(accuracy(a_cell(Kind.SHUFFLED), ground) - 0.5) < 0.3
+    # Three numbers that tell all: a head of shuffled labels is right or wrong in nearly all of it.
+    shuffled = [accuracy(a_cell(Kind.SHUFFLED, repeat=turn), ground) for turn in range(16)]
+    assert abs(np.mean(shuffled) - 0.5) < 0.25
+    assert min(shuffled) < 0.5 < max(shuffled)
     by_answers = replace(TERMS, labels=Labels.ANSWERS)
     assert accuracy(a_cell(Kind.OPEN), ground, by_answers) > 0.6
 

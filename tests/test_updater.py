@@ -33,7 +33,7 @@ from sync.updates.rejected import Reason, UpdateRejected
 from sync.updates.rollout import ROLLOUT_FILE, Directive, State, sign_rollouts
 from tests.founding import KEY, World, founded_study
 from tests.press import Press
-from tests.updating import Change, home_in, policy, text, write_variant
+from tests.updating import SHIPPED_VERSION, Change, home_in, policy, text, write_variant
 
 
 @dataclass
@@ -137,7 +137,7 @@ def test_nothing_is_taken_without_a_rollout_or_outside_of_its_ring(study: Study)
     study.publish()
     (study.press.repository.folder / ROLLOUT_FILE).unlink()
     study.updater().look()
-    assert study.runs() == "1.0.0"
+    assert study.runs() == SHIPPED_VERSION
     directive = study.publish(version="1.0.2")
     assert study.home.membership is not None
     keys = (f"{number:02x}" * 32 for number in range(256))
@@ -151,7 +151,7 @@ def test_nothing_is_taken_without_a_rollout_or_outside_of_its_ring(study: Study)
         key=outside,
     )  # fmt: skip
     study.updater().look()
-    assert study.runs() == "1.0.0" and study.steps() == []
+    assert study.runs() == SHIPPED_VERSION and study.steps() == []
 
 
 def test_a_rollout_that_says_other_than_what_was_signed_is_refused(study: Study) -> None:
@@ -160,7 +160,7 @@ def test_a_rollout_that_says_other_than_what_was_signed_is_refused(study: Study)
     with pytest.raises(UpdateRejected) as refused:
         study.updater().look()
     assert refused.value.reason is Reason.MIXED
-    assert study.runs() == "1.0.0"
+    assert study.runs() == SHIPPED_VERSION
 
 
 def test_an_older_rollout_does_not_come_back(study: Study) -> None:
@@ -183,7 +183,7 @@ def test_a_looser_policy_waits_for_the_persons_yes(study: Study) -> None:
     updater = study.updater()
     updater.look()
     updater.look()  # it is asked once
-    assert study.runs() == "1.0.0"
+    assert study.runs() == SHIPPED_VERSION
     assert study.steps() == [Step.OFFERED, Step.STAGED, Step.ASKED]
     question = updater.bundles.question(study.home)
     assert question is not None and "lets a report tell more" in question.questions[0]
@@ -200,7 +200,7 @@ def test_after_a_no_it_is_not_asked_again(study: Study) -> None:
     updater.look()
     updater.bundles.answer(study.home, yes=False)
     updater.look()
-    assert study.runs() == "1.0.0" and updater.bundles.question(study.home) is None
+    assert study.runs() == SHIPPED_VERSION and updater.bundles.question(study.home) is None
     assert study.tell(updater) == [Phase.FETCHED, Phase.WAITING, Phase.DECLINED]
     study.publish(version="1.0.2")
     updater.look()
@@ -211,7 +211,7 @@ def test_a_policy_that_the_study_has_not_signed_is_refused(study: Study) -> None
     study.publish(policy(rho_per_report="1/16", version=2))
     with pytest.raises(UpdateRejected) as refused:
         study.updater().look()
-    assert refused.value.reason is Reason.CONTRACT and study.runs() == "1.0.0"
+    assert refused.value.reason is Reason.CONTRACT and study.runs() == SHIPPED_VERSION
     study.updater().look()  # not a second time
     assert study.steps().count(Step.OFFERED) == 1
 
@@ -229,7 +229,7 @@ def test_what_answers_otherwise_here_is_refused_and_said(study: Study) -> None:
     assert study.tell(updater) == [Phase.FETCHED, Phase.REJECTED]
     assert study.said[-1].reason is Reason.GOLDEN
     updater.look()
-    assert study.runs() == "1.0.0"
+    assert study.runs() == SHIPPED_VERSION
 
 
 def test_an_update_that_the_study_takes_back_is_gone_back_from(study: Study) -> None:
@@ -243,11 +243,11 @@ def test_an_update_that_the_study_takes_back_is_gone_back_from(study: Study) -> 
     )  # fmt: skip
     study.world.clock.pass_(timedelta(minutes=1))
     updater.look()
-    assert study.runs() == "1.0.0"
+    assert study.runs() == SHIPPED_VERSION
     assert study.tell(updater)[-1] is Phase.ROLLED_BACK
     assert study.said[-1].reason is Reason.WITHDRAWN
     updater.look()
-    assert study.runs() == "1.0.0"
+    assert study.runs() == SHIPPED_VERSION
 
 
 def test_the_next_version_comes_as_a_patch(study: Study) -> None:
@@ -386,7 +386,7 @@ def test_no_fault_of_ours_ends_the_looking(study: Study) -> None:
         study.home, Faulty(), say=study.say, clock=study.world.clock, look_every_s=0.01
     )
     with updater:
-        while study.runs() == "1.0.0":
+        while study.runs() == SHIPPED_VERSION:
             assert updater._thread.is_alive()
             time.sleep(0.05)
     assert len(met) == 3

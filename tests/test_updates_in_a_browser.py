@@ -15,7 +15,7 @@ from agent.errors import SlotError
 from agent.updates.shown import Updates
 from tests.asking import CONSENT, Shown, asks, page_of
 from tests.test_updater import Study, updating_study
-from tests.updating import home_in
+from tests.updating import SHIPPED_VERSION, home_in
 
 CHROMIUM = shutil.which("chromium")
 LOOKS = """button => JSON.stringify(
@@ -106,7 +106,7 @@ def test_in_a_browser_the_text_is_read_whole_and_answered_by_keyboard(study: Stu
         assert tab.evaluate("document.activeElement.id") == "answered"
         tab.wait_for_selector("#happened dd:has-text('You said no.')")
         assert asked.is_hidden() and tab.locator("#waits").is_hidden()
-    assert study.runs() == "1.0.0"
+    assert study.runs() == SHIPPED_VERSION
 
 
 def test_in_a_browser_a_device_without_updates_is_calm(tmp_path: Path) -> None:

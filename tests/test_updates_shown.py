@@ -22,7 +22,7 @@ from tests.asking import CONSENT, Shown, asks, now, page_of, sent
 from tests.test_page_command import page_process
 from tests.test_round_story import wait_until
 from tests.test_updater import Study, updating_study
-from tests.updating import home_in, install, write_variant
+from tests.updating import SHIPPED_VERSION, home_in, install, write_variant
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_device_without_updates_says_so_and_loads_nothing_for_them(tmp_path: P
     )
     assert done.returncode == 0, done.stderr
     shown = UpdatesShown.model_validate_json(done.stdout)
-    assert shown.standing is Standing.SHIPPED and shown.runs.version == "1.0.0"
+    assert shown.standing is Standing.SHIPPED and shown.runs.version == SHIPPED_VERSION
     assert (shown.follows, shown.before, shown.question, shown.happened) == (None, None, None, ())
     assert not shown.looks and not shown.trouble
     assert not (tmp_path / "updates").exists()
@@ -117,7 +117,7 @@ def test_a_question_is_shown_whole(waiting: tuple[Study, Shown]) -> None:
     assert question.consent == CONSENT and question.agreed == shipped_bundle().consent
     assert "lets a report tell more" in question.questions[0]
     assert (question.update.version, question.update.serial) == ("1.1.0", 1)
-    assert told.runs.version == "1.0.0" and told.looks
+    assert told.runs.version == SHIPPED_VERSION and told.looks
     assert [line.step for line in told.happened] == [Step.ASKED, Step.STAGED, Step.OFFERED]
 
 
@@ -141,7 +141,7 @@ def test_after_a_no_all_stays_and_a_second_answer_is_none(study: Study) -> None:
         assert told.question is None and told.happened[0].reason is Reason.DECLINED
         code, said = shown.post(question.sha256, yes=True)
     assert code == 409 and said["cause"] == "No update waits for your answer."
-    assert study.runs() == "1.0.0"
+    assert study.runs() == SHIPPED_VERSION
 
 
 def test_an_answer_is_only_for_what_was_shown(study: Study) -> None:
@@ -151,7 +151,7 @@ def test_an_answer_is_only_for_what_was_shown(study: Study) -> None:
         asks(study, "1.2.0")  # while the person reads
         code, said = shown.post(before.sha256, yes=True)
         assert code == 409 and "not what this page has shown you" in said["cause"]
-        assert study.runs() == "1.0.0" and shown.answered == []
+        assert study.runs() == SHIPPED_VERSION and shown.answered == []
         after = shown.question()
         assert after.update.version == "1.2.0" and after.sha256 != before.sha256
         assert shown.post(after.sha256, yes=True)[0] == 200
@@ -173,7 +173,7 @@ def test_an_update_that_was_spoilt_meanwhile_is_not_switched_to(study: Study) ->
         assert staged is not None
         (staged.folder / "CARD.md").write_text("altered")
         assert shown.post(question.sha256, yes=True)[0] == 409
-    assert study.runs() == "1.0.0"
+    assert study.runs() == SHIPPED_VERSION
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_nobody_but_the_page_can_answer(
     study, shown = waiting
     named = {k: v.encode().decode("latin-1") if v else v for k, v in changes.items()}
     assert shown.post(shown.question().sha256, yes=True, **named)[0] == code
-    assert study.runs() == "1.0.0" and shown.question()
+    assert study.runs() == SHIPPED_VERSION and shown.question()
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_what_is_no_answer_is_refused(waiting: tuple[Study, Shown], body: bytes)
     whole = body.replace(b"%b", shown.question().sha256.encode())
     code, said = sent(shown.page.port, "/api/answer", "POST", whole)
     assert code == 400 and set(json.loads(said)) == {"cause", "remedy"}
-    assert study.runs() == "1.0.0"
+    assert study.runs() == SHIPPED_VERSION
 
 
 def test_a_page_without_updates_takes_no_answer(tmp_path: Path) -> None:

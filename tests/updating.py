@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from agent.config import Settings
 from agent.home import Home, open_home
 from agent.updates.slots import Label, Slots
-from edge_models.bundle import shipped_folder
+from edge_models.bundle import shipped_bundle, shipped_folder
 from edge_models.card_statement import statement_of
 from edge_models.manifest import MANIFEST_NAME
 from edge_models.training.assemble import entries_of, restate_card
@@ -20,6 +20,9 @@ from sync.updates.offers import Kind
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 Change = Callable[[Path], object]
+
+SHIPPED_VERSION = shipped_bundle().manifest.version
+"""Of the bundle that a device starts with."""
 
 
 def write_variant(
