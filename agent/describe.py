@@ -9,7 +9,8 @@ baseline), embedding (after baseline, int8 body and own moments), scores, face (
 
 A row that the agent would not describe (too little speech) has empty numbers. Files of one
 person are measured by that person's own running baseline and moments, in the order given; without
---people each file is a person of its own.
+--people each file is a person of its own, so its first window is neither normalised nor aligned,
+and tells far more of who speaks.
 """
 
 import argparse

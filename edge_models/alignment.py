@@ -5,9 +5,14 @@ nothing and comes to know the person as windows come in; training and the device
 code; what it holds are E means and E x E sums, never a window.
 
 What tells people apart in an embedding of a few numbers is mostly where their windows lie on
-average and how they scatter: their first two moments. Both are made everybody's here, so that an
-attacker who sees one window or many finds the same mean and the same covariance for each person.
-What a window says of the person's mood stays: how it differs from their usual.
+average and how they scatter: their first two moments. Both are made everybody's here, the better
+the more windows came before, so that an attacker who sees later windows, one or many, finds nearly
+the same mean and covariance for each person. What a window says of the person's mood stays: how it
+differs from their usual.
+
+What it does not do: the first window is left where the body puts it, and nothing is random. Whoever
+sees all of a person's embeddings in order, from the first on, can follow the moments and undo every
+step; and how a person's moods differ from each other is theirs, and stays.
 
 Place in the life of a frame: int8 body → **own moments** → head.
 

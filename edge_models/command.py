@@ -73,11 +73,15 @@ def _front_page(commands: dict[str, EntryPoint]) -> argparse.ArgumentParser:
 
 
 def _first_line(module_name: str) -> str:
-    """The first docstring line of a module, read without importing it."""
-    spec = importlib.util.find_spec(module_name)
-    if spec is None or spec.origin is None:
+    """The first docstring line of a module, read without importing it or what it lies in."""
+    room, *below = module_name.split(".")
+    spec = importlib.util.find_spec(room)
+    places = [] if spec is None else [Path(one) for one in spec.submodule_search_locations or ()]
+    files = (place.joinpath(*below).with_suffix(".py") for place in places)
+    path = next((file for file in files if file.is_file()), None)
+    if path is None:
         return "(not installed)"
-    doc = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8")))
+    doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     return (doc or "").split("\n", 1)[0].replace("%", "%%")
 
 

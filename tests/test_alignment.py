@@ -299,3 +299,17 @@ def test_moments_read_back_exactly(size: int, seed: int) -> None:
 def test_what_is_not_moments_of_this_size_is_refused(raw: bytes) -> None:
     with pytest.raises(BundleError, match=r"moments\.json"):
         parse_moments(raw, E)
+
+
+def test_whoever_sees_a_stream_from_its_first_window_can_undo_it() -> None:
+    """A limit that is told, not wished for: nothing here is random."""
+    raw = Person(3, E, MOMENTS).windows(40)
+    alignment, undone = Alignment.empty(MOMENTS), Alignment.empty(MOMENTS)
+    for window in raw:
+        seen = alignment.aligned(window)
+        origin = undone.aligned(np.zeros(E, np.float32)).astype(float)
+        unit = np.eye(E, dtype=np.float32)
+        turn = np.stack([undone.aligned(way).astype(float) - origin for way in unit], axis=1)
+        found = np.linalg.solve(turn, seen - origin).astype(np.float32)
+        np.testing.assert_allclose(found, window, atol=1e-2)
+        alignment, undone = alignment.including(window), undone.including(found)

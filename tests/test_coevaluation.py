@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 from edge_models.baseline import Population
 from edge_models.bundle import shipped_bundle
 from edge_models.errors import RecordingError
+from edge_models.training.coevaluation import affect, subjects
 from edge_models.training.coevaluation.cells import Cells
 from edge_models.training.coevaluation.command import write
 from edge_models.training.coevaluation.judge import Effort, evaluated
@@ -43,6 +44,7 @@ from edge_models.training.levels import (
     noisy,
 )
 from edge_models.training.streams import Floats, Kind, Passed, Windows
+from edge_models.training.utility import Fold, HeldOut, held_out_sessions
 from tests.synthetic_windows import synthetic_windows
 
 TINY = Effort(passes=1, permutations=1, noises=(2.0,), panel=PANEL[:1], resamples=20)
@@ -334,3 +336,72 @@ def test_on_a_phone_only_tables_scroll_sideways(
     assert (brightness[0] < brightness[1]) == (scheme == "light")
     assert abs(brightness[0] - brightness[1]) > 400
     phone.close()
+
+
+class Heard(Exception):
+    """What was to be learnt from is known."""
+
+
+def test_whoever_is_tested_taught_no_model_of_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = people_who_speak(9, 12)
+    plan = next(iter(plans_of(windows)))
+    table = LevelTable(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0, bool), {})
+    taught: list[tuple[str, set[str]]] = []
+
+    def seen(kind: str) -> Callable[..., Any]:
+        def spy(*given: Any, **_: Any) -> Any:
+            found = next(one for one in given if isinstance(one, Windows))
+            taught.append((kind, set(found.person)))
+            raise Heard
+
+        return spy
+
+    subject, scorer = subjects.TrainedAnew(7), Affect(Population.of(windows.summaries))
+    monkeypatch.setattr(subjects, "trained", seen("trained"))
+    monkeypatch.setattr(subjects, "training_rows", seen("plain"))
+    for ask in (
+        lambda: subject.scorer(windows, plan),
+        lambda: subject.shuffled(windows, plan, table),
+        lambda: subject.logits(scorer, windows, plan, table, None),
+    ):
+        with pytest.raises(Heard):
+            ask()
+    assert [kind for kind, _ in taught] == ["trained", "trained", "plain"]
+    for _, people in taught:
+        assert people == set(windows.person[plan.known])
+        assert not people & set(windows.person[plan.tested])
+
+
+def test_nobody_calibrates_their_own_sessions(
+    windows: Windows, plans: tuple[Plan, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[tuple[set[str], set[str]]] = []
+
+    def spy(folds: list[Fold], rng: np.random.Generator) -> HeldOut:
+        heard.extend((set(one.others.people), set(one.held.people)) for one in folds)
+        return held_out_sessions(folds, rng)
+
+    monkeypatch.setattr(affect, "held_out_sessions", spy)
+    rng = np.random.default_rng(0)
+    done = [carried_out(plan, KnowsAffect(), windows, 7, 1, (), None) for plan in plans]
+    affect.affect_figures(EMBEDDING, done, done, windows, rng, 2)
+    assert len(heard) == 6
+    assert all(others and held and not others & held for others, held in heard)
+
+
+def test_a_model_of_shuffled_labels_learns_from_shuffled_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    windows = people_who_speak(9, 12)
+    plan = next(iter(plans_of(windows)))
+    table = LevelTable(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0, bool), {})
+    taught: list[Windows] = []
+
+    def spy(known: Windows, *_: Any) -> None:
+        taught.append(known)
+        raise Heard
+
+    monkeypatch.setattr(subjects, "trained", spy)
+    with pytest.raises(Heard):
+        subjects.TrainedAnew(7).shuffled(windows, plan, table)
+    assert np.mean(taught[0].truth == windows.at(plan.known).truth) < 0.9

@@ -170,6 +170,12 @@ def test_a_manifest_may_tell_sessions_people_and_clinical_labels(tmp_path: Path)
     assert again[0].path == str(tmp_path / "speech" / "1.wav")
 
 
+def test_a_path_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    row = "speech/../../1.wav,own,CC0,p1,sad,1.0,,1,00,,,,,,,,,,"
+    with pytest.raises(RecordingError, match="leads out of the recordings' folder"):
+        manifest_corpus(a_wider_manifest(tmp_path, row))
+
+
 @pytest.mark.parametrize(
     ("clinical", "depression", "anxiety"),
     [

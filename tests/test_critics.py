@@ -53,3 +53,35 @@ def test_a_set_is_of_one_person(each: int) -> None:
     places, owners = sets_of(OWNERS.numpy(), each, np.random.default_rng(0))
     assert places.shape == (each * PEOPLE, 6)
     assert (OWNERS.numpy()[places] == owners[:, None]).all()
+
+
+def taught_on(rows: np.ndarray, owners: torch.Tensor = OWNERS) -> Critics:
+    torch.manual_seed(0)
+    told = torch.from_numpy(rows.astype(np.float32))
+    return Critics.taught(told, owners, np.random.default_rng(0))
+
+
+def right(critic: torch.nn.Module, seen: torch.Tensor, owners: np.ndarray) -> float:
+    return float((critic(seen).argmax(1).numpy() == owners).mean())
+
+
+def test_each_of_the_critics_learns() -> None:
+    """Scatter alone is told by products, a network and sets, and not by straight lines."""
+    widths = np.exp(np.random.default_rng(3).normal(0, 1.2, (PEOPLE, 3)))
+    rows = noise() * widths[OWNERS.numpy()]
+    critics = taught_on(rows)
+    seen = (torch.from_numpy(rows.astype(np.float32)) - critics.scale[0]) / critics.scale[1]
+    straight, products, network = (right(one, seen, OWNERS.numpy()) for one in critics.single)
+    assert straight < 0.35 < products and network > 0.35
+    places, owners = sets_of(OWNERS.numpy(), 20, np.random.default_rng(5))
+    assert right(critics.of_sets, seen[torch.from_numpy(places)], owners) > 0.7
+    assert float(critics.single[1].answer.weight[:, 3:].abs().max()) > 0.1
+
+
+def test_who_is_heard_often_is_no_better_guess() -> None:
+    counts = [400, 20, 20, 20, 20, 20]
+    owners = torch.from_numpy(np.repeat(np.arange(PEOPLE), counts))
+    rows = np.random.default_rng(1).normal(0, 1, (sum(counts), 3))
+    critics = taught_on(rows, owners)
+    other = torch.from_numpy(np.random.default_rng(2).normal(0, 1, rows.shape).astype(np.float32))
+    assert float(critics.advantage(other, owners, np.random.default_rng(0))) < 0.1

@@ -1,6 +1,8 @@
 """The panel on answers known beforehand: who is planted is found, noise is called noise."""
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from edge_models.training.identity import (
     campaign,
     chance,
     equal_error_rate,
+    panel,
     reduction,
     told_apart,
     top1,
@@ -33,6 +36,7 @@ from edge_models.training.identity.attributes import (
     recognisable,
     recognised,
 )
+from edge_models.training.identity.panel import best_members
 from edge_models.training.identity.samples import both_directions, held_out, sessions_of
 
 CHEAP = tuple(member for member in PANEL if member.name in ("LDA", "logistic, C 0.03", "MLP"))
@@ -276,3 +280,20 @@ def test_nobody_is_in_the_training_and_the_test_of_an_attribute() -> None:
         alone = replace(table, may_test=np.ones(len(table.person), bool))
         right.append(balanced(recognised(alone, 7, 0, ATTRIBUTE_PANEL[:2])[SIX]))
     assert np.mean(right) < 0.75
+
+
+def test_the_attacker_is_chosen_by_the_enrolment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = gallery(1, offset=1.0)
+    enrolment, test = next(both_directions(samples, np.random.default_rng(0)))
+    looked: list[np.ndarray] = []
+
+    def spy(splits: Iterable[panel.Split], *given: Any) -> dict[int, int]:
+        parts = list(splits)
+        looked.extend(rows for part in parts for rows in (part.rows, part.unseen_rows))
+        return best_members(parts, *given)
+
+    monkeypatch.setattr(panel, "best_members", spy)
+    panel.attack(enrolment, test, 7, PANEL[:1])
+    seen = {row.tobytes() for rows in looked for row in rows}
+    assert seen == {row.tobytes() for row in enrolment.rows}
+    assert not seen & {row.tobytes() for row in test.rows}

@@ -21,7 +21,7 @@ from edge_models.training.streams import Windows
 from tests.corpus_folders import emodb_folder
 from tests.synthetic_windows import synthetic_windows
 
-EPOCHS = 14
+EPOCHS = 1
 
 
 @pytest.fixture(scope="module", autouse=True)

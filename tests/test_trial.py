@@ -28,7 +28,7 @@ def rejected(folder: Path, **limits: float) -> str:
 
 def test_the_shipped_bundle_passes_in_both_runtimes() -> None:
     tried = try_bundle(shipped_folder())
-    assert tried.onnx_steps <= 1 and tried.tflite_steps <= 1 and tried.sound_spreads <= 0.1
+    assert max(tried.onnx_steps, tried.tflite_steps) <= 1 + 1e-3 and tried.sound_spreads <= 0.1
     assert tried.seconds > 0
 
 

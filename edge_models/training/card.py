@@ -38,13 +38,17 @@ _LIMITS = """\
   Everyday speech, other languages, children, old age, illness and noise are untested.
 - A score depends on the order of windows: somebody who has been sad since the first window looks
   usual to a baseline that has heard nothing else.
+- What lasts becomes usual. In a simulation of 100 usual windows and then a shift of two spreads,
+  the score of sadness was 0.81 at first, 0.62 a hundred windows later, 0.30 after eight hundred.
 - Scores are calibrated as if both answers were equally common. At another base rate they must be
   shifted by its log-odds; the band edges are not clinical cut-offs.
 - Distress is scored for itself and may come out below sadness or fear.
 - The first windows of a person, which no baseline knows yet, tell more of who it is than later
   ones. The functionals before the baseline tell nearly everything; they never leave the device.
-- A body and moments that were learnt from few people suppress what attackers of these people could
-  find; another attacker, or hundreds of windows of one person, may find more.
+- Level 3 is not random. Whoever sees all of a person's embeddings in order, from the first on, can
+  undo the alignment: on six unmet people R fell to 0.92 over six windows and 0.81 over twenty. Of
+  the first six windows of a person alone R was 0.86; for an attacker who is told the emotion of
+  each window 0.75. So embeddings stay on the device; they are no public data.
 - Facial features are computed and shown to their owner, but not scored: no openly licensed labelled
   recordings of faces that would fit the tasks are at hand.
 - The shipped network is trained on everybody; the figures are those of networks trained without
@@ -161,6 +165,7 @@ def _learned_from(made: Made) -> str:
             f"{made.used} of {len(made.clips)} clips held enough speech. Each person was heard as "
             f"recorded and once more at another level; {made.joined} windows of about ten seconds "
             "were joined from clips of one person and emotion. "
+            "To learn from, and for nothing else, each clip was heard slower and faster, too. "
             f"Seed {made.seed}; {', '.join(made.made_with)}.",
         ]
     )

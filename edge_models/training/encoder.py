@@ -213,7 +213,10 @@ def _steps(
 
 
 def _aligned(raw: torch.Tensor, run: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """As `alignment` does, each run at once: by moments of a random half of its windows.
+    """Nearly as `alignment` does, each run at once: by moments of a random half of its windows.
+
+    The device also widens the covariance of somebody whose mean is far from everybody's; here a
+    run's mean hardly ever is.
 
     A half, because a device knows somebody by some windows only. The maps are taken as given: what
     is learnt moves the embeddings, not how they are aligned.

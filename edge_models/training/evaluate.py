@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_models.assessment import TASKS
+from edge_models.errors import TooFewPeople
 from edge_models.head import sigmoid
 from edge_models.session import Sessions
 from edge_models.training.calibration import Platt, platt
@@ -42,6 +43,10 @@ from edge_models.training.streams import (
 )
 
 SIX: Final = 6
+
+LEAST_FOLDS: Final = 3
+"""One is tested, one calibrates, and one is learnt from."""
+
 Progress = Callable[[Sequence[int], str], Iterator[int]]
 
 
@@ -104,9 +109,18 @@ class Evaluation:
 def evaluated(
     windows: Windows, seed: int, progress: Progress | None = None, epochs: int | None = None
 ) -> Evaluation:
-    """Nested folds over people; then the calibration for a model of everybody."""
+    """Nested folds over people; then the calibration for a model of everybody.
+
+    Raises:
+        TooFewPeople: fewer than `LEAST_FOLDS` folds hold anybody.
+    """
     told = progress or (lambda folds, _: iter(folds))
     folds = np.unique(windows.fold).tolist()
+    if len(folds) < LEAST_FOLDS:
+        raise TooFewPeople(
+            f"{len(np.unique(windows.person))} people are too few to learn from and to test on.",
+            f"Give recordings of at least {LEAST_FOLDS}.",
+        )
     raw = _blank(windows)
     calibrated = _blank(windows)
     for fold in told(folds, "Testing on people it never met"):

@@ -62,6 +62,7 @@ from edge_models.training.private_ground import TURNS, Body, Ground, ground_of, 
 from edge_models.training.private_report import Made
 from edge_models.training.private_source import SeededSource, Source, SystemSource
 from edge_models.training.recordings import recordings_folder
+from edge_models.training.seeds import seed_number
 from edge_models.training.streams import Windows
 
 PUBLIC_SEED: Final = 7
@@ -87,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeats", type=int, default=TURNS, help="default: %(default)s")
     parser.add_argument("--labels", choices=list(map(str, Labels)), default=str(Labels.ACTED))
     parser.add_argument("--body", choices=list(map(str, Body)), default=str(Body.PUBLIC))
-    parser.add_argument("--seed", type=int, help="draw noise from it: a simulation of privacy")
+    parser.add_argument("--seed", type=seed_number, help="draw noise: a simulation of privacy")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -27,6 +27,7 @@ from edge_models.training.conformal import ERROR_RATE, Unanswered, people_needed
 from edge_models.training.fairness import LEAST_PEOPLE, MEASURES
 from edge_models.training.metrics import Estimate
 from edge_models.training.score_table import Columns, read_scores
+from edge_models.training.seeds import seed_number
 from edge_models.training.thresholds import PREVALENCES, Aim
 from edge_models.training.thresholds_report import Report, Threshold, Wish, thresholds_report
 
@@ -65,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of each class, the most to be told the wrong answer; the rest gets none "
         "(default 0.1)",
     )
-    parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
+    parser.add_argument("--seed", type=seed_number, default=DEFAULT_SEED)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

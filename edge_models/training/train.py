@@ -48,6 +48,7 @@ from edge_models.training.export_frontend import export_frontend
 from edge_models.training.gate import train_gate
 from edge_models.training.int8_model import Int8Model, trained
 from edge_models.training.recordings import recordings_folder
+from edge_models.training.seeds import seed_number
 from edge_models.training.streams import Floats, Kind, Windows
 
 DEFAULT_SEED: Final = 7
@@ -76,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of described windows; else sottovoce/described in XDG_CACHE_HOME or ~/.cache",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="else the shipped bundle's folder")
-    parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
+    parser.add_argument("--seed", type=seed_number, default=DEFAULT_SEED)
     parser.add_argument(
         "--datasets", nargs="+", default=[], metavar="SET", help="learn from these sets only"
     )
@@ -246,7 +247,8 @@ def _tell(
         figure = main_figure(evaluation, dataset)
         console.print(
             f"{dataset}: {measured.tasks[TASKS.index(figure.task)]} on people it never met, "
-            f"balanced accuracy {figure.balanced_accuracy} a clip, {figure.six} over six "
+            f"balanced accuracy {figure.balanced_accuracy} a clip, "
+            f"{figure.six or 'too few windows'} over six "
             f"({measured} figures)"
         )
     console.print(

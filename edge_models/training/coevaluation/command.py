@@ -49,6 +49,7 @@ from edge_models.training.face_attacks import QUICK_FACES, FaceEffort
 from edge_models.training.face_evaluation import LookedAt
 from edge_models.training.identity import QUICK_PANEL
 from edge_models.training.recordings import recordings_folder
+from edge_models.training.seeds import seed_number
 from edge_models.training.streams import Floats, Windows
 
 DEFAULT_SEED: Final = 7
@@ -86,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--quick", action="store_true", help="fewer attackers and repetitions")
     parser.add_argument("--faces", action="store_true", help="judge faces and simulated pairs too")
-    parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
+    parser.add_argument("--seed", type=seed_number, default=DEFAULT_SEED)
     parser.add_argument("--cache", type=Path, metavar="DIR", help="of what was heard and seen")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
 

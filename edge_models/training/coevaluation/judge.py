@@ -202,7 +202,10 @@ _LIMITS: Final = (
     "Few people: read the intervals, not the values. A bootstrap over so few people is a little "
     "too narrow.",
     f"Attackers see each person's windows after the first {WARM_UP}, which no baseline knows yet; "
-    "those first windows tell more of a person.",
+    "those first windows tell more of a person. Whoever has them all, in order, can undo the "
+    "alignment of level 3, whose raw embeddings tell more, too.",
+    "No attacker of the panel is told which emotion a window shows; one who is told names more "
+    "people at level 3.",
     "Attackers enrol half of a person's texts and are tested on the other half, both ways; all "
     "windows of a person are of one device. Repetitions of acted sets are of one day, and are not "
     "kept apart where there are several texts: that would only weaken the attackers.",

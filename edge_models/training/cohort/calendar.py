@@ -55,7 +55,10 @@ class Habits:
     def __post_init__(self) -> None:
         shares = (self.silent_days, self.unanswered)
         if not 0 < self.windows_a_day <= 1000 or not all(0 <= share < 1 for share in shares):
-            raise ContractError("Participants talk on some days and answer some questionnaires.")
+            raise ContractError(
+                "Participants talk on some days and answer some questionnaires.",
+                "Give --windows-a-day up to 1000, --silent-days and --unanswered shares below 1.",
+            )
         if not 0 <= self.worse_less <= 4:
             raise ContractError("Being worse weighs 0 to 4 times as much as usual.")
 

@@ -32,6 +32,7 @@ from edge_models.training.cohort.tables import marked, written
 from edge_models.training.cohort.voices import Voices, voices_of_recordings
 from edge_models.training.described_cache import Cache, usual_folder
 from edge_models.training.recordings import recordings_folder
+from edge_models.training.seeds import seed_number
 
 DEFAULT_SEED: Final = 7
 _UNANSWERED: Final = 0.1
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--people", type=int, required=True, metavar="N", help=f"{SMALLEST} to {LARGEST}"
     )
     parser.add_argument("--weeks", type=int, default=8, metavar="W", help=f"1 to {MOST_WEEKS}")
-    parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
+    parser.add_argument("--seed", type=seed_number, default=DEFAULT_SEED)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=".csv or .parquet")
     parser.add_argument("--recordings", type=Path, metavar="DIR", help="else SOTTOVOCE_DATA")
     parser.add_argument(

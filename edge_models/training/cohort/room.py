@@ -37,8 +37,11 @@ class Room:
     other: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.both, self.other) < 0 or self.both + self.other >= 1:
-            raise ContractError("Shares of windows with other voices add up to less than one.")
+        if not (self.both >= 0 and self.other >= 0 and self.both + self.other < 1):
+            raise ContractError(
+                "Shares of windows with other voices add up to less than one.",
+                "Give --both and --other shares such as 0.06.",
+            )
 
     @property
     def shared(self) -> bool:

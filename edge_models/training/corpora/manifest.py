@@ -83,6 +83,11 @@ def manifest_corpus(folder: Path, datasets: Sequence[str] = ()) -> Corpus:
             continue
         if datasets and row["dataset"] not in datasets:
             continue
+        if ".." in Path(row["path"]).parts:
+            raise RecordingError(
+                f"'{row['path']}' leads out of the recordings' folder.",
+                f"Name only files below it in {MANIFEST}.",
+            )
         try:
             clip = _clip(row)
         except LabelError:

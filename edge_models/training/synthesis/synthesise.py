@@ -33,6 +33,7 @@ from edge_models.training.assemble import licence_of
 from edge_models.training.corpora import Clip, affect_clips
 from edge_models.training.described import FrontEnd, described
 from edge_models.training.recordings import recordings_folder
+from edge_models.training.seeds import positive_number, seed_number
 from edge_models.training.streams import Windows
 from edge_models.training.synthesis import report
 from edge_models.training.synthesis.accountant import DELTA, Budget
@@ -57,10 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--level", type=Level, choices=tuple(Level), default=Level.NORMALISED)
     parser.add_argument(
         "--epsilon",
-        type=float,
+        type=positive_number,
         help=f"of each person, at delta {DELTA:g}; only methods with it may win",
     )
-    parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
+    parser.add_argument("--seed", type=seed_number, default=DEFAULT_SEED)
 
 
 def run(arguments: argparse.Namespace) -> int:
