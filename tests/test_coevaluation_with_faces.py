@@ -11,6 +11,7 @@ from rich.console import Console
 
 from edge_models.errors import RecordingError
 from edge_models.training.coevaluation import command
+from edge_models.training.coevaluation.face_rows import face_chapters
 from edge_models.training.coevaluation.markdown import card_chapter, markdown
 from edge_models.training.coevaluation.page import page
 from edge_models.training.coevaluation.schema import Evaluation, parse_evaluation
@@ -70,6 +71,21 @@ def test_the_page_shows_one_table_of_each_and_folds_the_rest() -> None:
         assert above.count("<table>") == 1 and below.count("<table>") >= 2
         assert "utility beside privacy" in above
     assert "<em>simulated pairs</em>" in html and not re.search(r"(src|href|url\()", html)
+
+
+def test_an_interval_is_never_broken_and_the_first_level_has_no_reduction() -> None:
+    html = page(an_evaluation())
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", html)
+    assert "0.61 (0.51&nbsp;to&nbsp;0.71)" in cells
+    assert not any(" to " in cell for cell in cells)
+    for chapter in face_chapters(made_faces()):
+        (sheet,) = chapter.sheets
+        first, *others = [row[sheet.columns.index(reduced(sheet.columns))] for row in sheet.rows]
+        assert first == "–" and set(others) == {"0.88 (0.78 to 0.98)"}
+
+
+def reduced(columns: tuple[str, ...]) -> str:
+    return next(name for name in columns if name.split(": ")[-1] == "R")
 
 
 def test_the_lead_tells_faces_and_pairs_and_the_card_is_of_voices_alone() -> None:

@@ -49,7 +49,7 @@ def face_chapters(faces: FaceFigures | None) -> Iterator[Chapter]:
             (about_pairs(faces),),
             (_pairs(faces.pairs),),
             "Every gallery of pairs",
-            tuple(_identities("Simulated pairs", faces.pairs)),
+            tuple(_identities("Voice and face together", faces.pairs)),
         )
 
 
@@ -59,10 +59,10 @@ def _beside(faces: FaceFigures) -> Sheet:
     columns = [
         column
         for one in galleries
-        for column in (f"{one.gallery}: top-1", "chance", f"{one.gallery}: R", "EER")
+        for column in (f"{one.gallery}: top-1", f"{one.gallery}: chance", f"{one.gallery}: R")
     ]
     rows = []
-    for level in faces.levels:
+    for place, level in enumerate(faces.levels):
         named = [level.identity_of(one.gallery, SIX) for one in galleries]
         rows.append(
             (
@@ -70,7 +70,7 @@ def _beside(faces: FaceFigures) -> Sheet:
                 str(level.sets.sad),
                 str(level.sets.expressions),
                 _or_dash(level.transfer),
-                *(cell for one in named for cell in _short(one)),
+                *(cell for one in named for cell in _short(one, place)),
             )
         )
     said = ", ".join(f"{one.gallery} {one.people}" for one in galleries)
@@ -96,15 +96,21 @@ def _pairs(pairs: Sequence[PairLevel]) -> Sheet:
                 str(one.voice),
                 str(one.both),
                 _or_dash(one.both_of_six),
-                *_short(one.identity_of(SIX)),
+                *_short(one.identity_of(SIX), place),
+                str(one.identity_of(SIX).equal_error_rate),
             )
-            for one in pairs
+            for place, one in enumerate(pairs)
         ),
     )
 
 
-def _short(one: FaceIdentity) -> tuple[str, ...]:
-    return str(one.top1), f"{one.chance.value:.2f}", str(one.reduction), str(one.equal_error_rate)
+def _short(one: FaceIdentity, place: int) -> tuple[str, ...]:
+    return str(one.top1), f"{one.chance.value:.2f}", _reduction(one, place)
+
+
+def _reduction(one: FaceIdentity, place: int) -> str:
+    """R of the level in this place: the first is what R is against."""
+    return str(one.reduction) if place else "–"
 
 
 def _utility(faces: FaceFigures) -> Sheet:
@@ -126,20 +132,23 @@ def _utility(faces: FaceFigures) -> Sheet:
 
 def _identities(what: str, levels: Sequence[FaceLevel | PairLevel]) -> Iterator[Sheet]:
     """A table for each gallery and question size."""
-    for place, first in enumerate(levels[0].privacy):
+    for asked, first in enumerate(levels[0].privacy):
         windows = "one window" if first.windows == 1 else f"up to {first.windows} windows"
         yield Sheet(
-            f"{what}: identity from {windows}, {first.gallery}, {first.people} people",
+            f"{what}: identity from {windows} ({first.gallery}, {first.people})",
             ("level", *_IDENTITY),
-            tuple((one.level, *_identity(one.privacy[place])) for one in levels),
+            tuple(
+                (one.level, *_identity(one.privacy[asked], place))
+                for place, one in enumerate(levels)
+            ),
         )
 
 
-def _identity(one: FaceIdentity) -> tuple[str, ...]:
+def _identity(one: FaceIdentity, place: int) -> tuple[str, ...]:
     return (
         str(one.top1),
         str(one.chance),
-        str(one.reduction),
+        _reduction(one, place),
         str(one.equal_error_rate),
         str(one.accepted_at_1_percent),
         f"{one.worst_decile:.2f} (chance {one.worst_decile_chance:.2f})",

@@ -47,6 +47,8 @@ of the same emotion. Both sides' numbers stand beside each other, under one line
 is the pair's; *R* is against level 1. A real person's face and voice may agree in ways that a \
 simulated pair's can't, in expression as in identity."""
 
+_WHO: Final = {"acted": "the people who acted", "gallery": "people of another set"}
+
 
 def good_enough(faces: FaceFigures) -> bool:
     """Whether level 3 reaches both targets at the worse end of every interval."""
@@ -76,7 +78,8 @@ def face_headline(faces: FaceFigures) -> Iterator[str]:
     yield (
         f"Faces on photographs ({faces.people} people), level 3: sad is told with balanced "
         f"accuracy {level.sets.sad} from a set of photographs; where R is lowest "
-        f"({lowest.gallery}, {_photographs(lowest)}) {_named(lowest)} No facial body is shipped."
+        f"({_WHO[lowest.gallery]}, {_photographs(lowest)}) {_named(lowest)} "
+        "No facial body is shipped."
     )
     for pair in faces.pairs:
         if pair.level == Level.EMBEDDING:

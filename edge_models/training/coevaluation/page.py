@@ -4,6 +4,7 @@ Rules it upholds: every plot has its table beside it; a table that is wider than
 by itself and can be reached by keyboard; no script.
 """
 
+import re
 from html import escape
 from typing import Final
 
@@ -48,18 +49,23 @@ figure { margin: 0; } svg { width: 100%; height: auto; display: block; }
 .wide { overflow-x: auto; margin: 1rem 0 1.6rem; }
 .wide:focus-visible { outline: 2px solid var(--c3); outline-offset: 2px; }
 table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding: 0 0 .4rem; max-width: 44rem; position: sticky; left: 0; }
+caption { text-align: left; padding: 0 0 .4rem; max-width: min(44rem, 100vw - 2rem);
+  position: sticky; left: 0; }
 th, td { text-align: left; padding: .34rem .7rem .34rem 0; border-top: 1px solid var(--line);
   vertical-align: top; min-width: 4.4rem; }
 thead th { border-top: 0; color: var(--soft); font-weight: 600; vertical-align: bottom; }
 tbody th { font-weight: 500; position: sticky; left: 0; background: var(--paper);
   min-width: 8.5rem; max-width: 24rem; }
+.long { min-width: 17rem; }
 .yes { color: var(--aim); font-weight: 600; } .no { color: var(--no); font-weight: 600; }
 .key { display: inline-block; min-width: 1.4rem; margin-right: .3rem; border-radius: 1rem;
   background: var(--c); color: var(--on); text-align: center; font-weight: 600; }
 details { margin: .6rem 0; } summary { cursor: pointer; color: var(--soft); }
 @media print { .wide { overflow: visible; } details > * { display: block; } }
 """
+
+_LONG: Final = 32
+_INTERVAL: Final = re.compile(r"\([-−\d.]+ to [-−\d.]+\)")
 
 
 def page(evaluation: Evaluation) -> str:
@@ -143,7 +149,8 @@ def _plot(setting: Setting, name: str) -> str:
 
 
 def _table(sheet: Sheet) -> str:
-    heads = "".join(f"<th scope=col>{escape(name)}</th>" for name in sheet.columns)
+    names = (escape(name).replace("top-1", "top&#8209;1") for name in sheet.columns)
+    heads = "".join(f"<th scope=col>{name}</th>" for name in names)
     rows = "".join(
         f"<tr><th scope=row>{escape(row[0])}</th>{''.join(map(_cell, row[1:]))}</tr>"
         for row in sheet.rows
@@ -157,7 +164,14 @@ def _table(sheet: Sheet) -> str:
 
 def _cell(text: str) -> str:
     mark = f' class="{text}"' if text in ("yes", "no") else ""
-    return f"<td{mark}>{escape(text)}</td>"
+    if len(text) > _LONG:
+        mark = ' class="long"'
+    return f"<td{mark}>{_unbroken(escape(text))}</td>"
+
+
+def _unbroken(text: str) -> str:
+    """An interval stays on one line."""
+    return _INTERVAL.sub(lambda found: found[0].replace(" ", "&nbsp;"), text)
 
 
 def _plain(text: str) -> str:
