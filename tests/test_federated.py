@@ -57,7 +57,9 @@ def test_a_head_survives_the_frame_and_back() -> None:
     for frame in (bundle.frame, bundle.frame.along(head)):
         again = frame.head(frame.point(head))
         for seed in range(5):
-            embedding = np.random.default_rng(seed).normal(size=head.embedding_size).astype(np.float32)
+            embedding = (
+                np.random.default_rng(seed).normal(size=head.embedding_size).astype(np.float32)
+            )
             assert np.allclose(head.logits(embedding), again.logits(embedding))
             features = frame.features(embedding[None].astype(np.float64))
             logits = features @ frame.point(head).reshape(3, -1).T
