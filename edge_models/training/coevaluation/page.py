@@ -135,7 +135,7 @@ def _plot(setting: Setting, name: str) -> str:
         return ""
     rows = "".join(
         f'<tr><th scope=row><span class="key c{place}">{one.letter}</span> '
-        f"{escape(one.level)}</th><td>{one.reduced}</td><td>{one.told}</td></tr>"
+        f"{escape(one.level)}</th>{_cell(str(one.reduced))}{_cell(str(one.told))}</tr>"
         for place, one in enumerate(shown)
     )
     return (
