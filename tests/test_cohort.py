@@ -31,7 +31,6 @@ from edge_models.training.cohort import (
 from edge_models.training.cohort.answers import Law, items_of
 from edge_models.training.cohort.summary import Share, summarised
 from edge_models.training.cohort.tables import marked, written
-from edge_models.training.cohort.voices import _front_end
 from edge_models.training.corpora import affect_clips
 from edge_models.training.described_cache import Cache
 from edge_models.training.hearing import FrontEnd
@@ -246,7 +245,7 @@ def test_made_up_voices_say_so_and_have_no_functionals() -> None:
 def test_the_cache_is_the_one_of_training() -> None:
     names = ("gate.onnx", "descriptors.onnx", "functionals.onnx")
     graphs = ((shipped_folder() / name).read_bytes() for name in names)
-    assert _front_end(BUNDLE).fingerprint == FrontEnd.of_graphs(*graphs).fingerprint
+    assert FrontEnd.of_bundle(BUNDLE).fingerprint == FrontEnd.of_graphs(*graphs).fingerprint
 
 
 def test_voices_of_real_recordings_are_whole(recordings: Path, tmp_path: Path) -> None:

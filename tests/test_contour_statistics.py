@@ -5,11 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from edge_models.acoustic import DESCRIPTOR_NAMES
-from edge_models.bundle import shipped_folder
-from edge_models.training.coevaluation.command import front_end_of
+from edge_models.bundle import shipped_bundle
 from edge_models.training.contour_statistics import contour_table, statistics
 from edge_models.training.corpora import gathered
-from edge_models.training.described import described
+from edge_models.training.described import FrontEnd, described
 from edge_models.training.streams import Kind
 
 COLUMNS = len(DESCRIPTOR_NAMES)
@@ -35,7 +34,7 @@ def test_means_and_correlations_are_those_of_numpy() -> None:
 
 def test_each_recording_is_found_again_and_joined_windows_are_not(recordings: Path) -> None:
     clips = [clip for clip in gathered(recordings).clips if clip.person == "rav01"][:8]
-    front_end = front_end_of(shipped_folder())
+    front_end = FrontEnd.of_bundle(shipped_bundle())
     windows = described(recordings, clips, front_end, 7)
     table = contour_table(recordings, clips, front_end, windows)
     single = (windows.kind == Kind.CLIP) & (windows.take == 0)

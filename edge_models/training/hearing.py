@@ -19,7 +19,9 @@ import soxr
 
 from edge_models import acoustic, recordings, speech_gate, windows
 from edge_models.acoustic import AcousticFrontEnd
+from edge_models.bundle import Bundle
 from edge_models.errors import ContractError, RecordingError
+from edge_models.manifest import FRONT_END
 from edge_models.raw import SAMPLE_RATE_HZ, RawAudio
 from edge_models.recordings import read_recording
 from edge_models.runner import OnnxGraph
@@ -50,6 +52,11 @@ class FrontEnd:
     gate: SpeechGate
     acoustic: AcousticFrontEnd
     fingerprint: str = ""
+
+    @classmethod
+    def of_bundle(cls, bundle: Bundle) -> "FrontEnd":
+        """The front end of a bundle."""
+        return cls.of_graphs(*(bundle.raw(name) for name in FRONT_END))
 
     @classmethod
     def of_graphs(cls, gate: bytes, descriptors: bytes, functionals: bytes) -> "FrontEnd":

@@ -38,10 +38,8 @@ from rich.progress import (
     track,
 )
 
-from edge_models.acoustic import AcousticFrontEnd
 from edge_models.bundle import shipped_bundle
 from edge_models.errors import RecordingError
-from edge_models.speech_gate import SpeechGate
 from edge_models.training import private_report
 from edge_models.training.cohort import LARGEST, SMALLEST
 from edge_models.training.corpora import Clip, affect_clips
@@ -97,11 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console(stderr=True)
     cells = asked(arguments)
     recordings = arguments.recordings or recordings_folder()
-    bundle = shipped_bundle()
-    front_end = FrontEnd(
-        SpeechGate(bundle.graph("gate")),
-        AcousticFrontEnd(bundle.graph("descriptors"), bundle.graph("functionals")),
-    )
+    front_end = FrontEnd.of_bundle(shipped_bundle())
 
     def told(clips: Sequence[Clip]) -> Iterator[Clip]:
         yield from track(clips, "Describing recordings", console=console)

@@ -35,7 +35,7 @@ from edge_models.errors import BundleError
 from edge_models.golden import Agreement, parse_golden
 from edge_models.golden_sound import golden_summary
 from edge_models.head import Head
-from edge_models.manifest import EVALUATION, MANIFEST_NAME, SESSIONS
+from edge_models.manifest import EVALUATION, FRONT_END, MANIFEST_NAME, SESSIONS
 from edge_models.runner import OnnxGraph, TfliteGraph
 from edge_models.training import assemble
 from edge_models.training.card import Made, card, gate_chapter, main_figure
@@ -53,7 +53,6 @@ from edge_models.training.streams import Floats, Kind, Windows
 
 DEFAULT_SEED: Final = 7
 NAME: Final = "affect-1"
-_FRONT_END: Final = ("gate.onnx", "descriptors.onnx", "functionals.onnx")
 _CHAPTERS: Final = ("agreement.md", "gate.md")
 _PACKAGES: Final = ("torch", "onnx", "onnxruntime", "ai-edge-litert", "tflite-runtime", "numpy")
 Item = TypeVar("Item")
@@ -106,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
         _place_front_end(folder, recordings, arguments.seed, arguments.keep_front_end, console)
         for said in ("policy.json", "consent.md"):
             shutil.copyfile(shipped_folder() / said, folder / said)
-        front_end = _front_end(folder)
+        front_end = FrontEnd.of_graphs(*((folder / name).read_bytes() for name in FRONT_END))
         windows = described(
             recordings,
             clips,
@@ -151,11 +150,11 @@ def _place_front_end(
     folder: Path, recordings: Path, seed: int, keep: bool, console: Console
 ) -> None:
     if keep:
-        for name in (*_FRONT_END, *_CHAPTERS):
+        for name in (*FRONT_END, *_CHAPTERS):
             source = shipped_folder() / name
             if source.exists():
                 shutil.copyfile(source, folder / name)
-            elif name in _FRONT_END:
+            elif name in FRONT_END:
                 raise BundleError(
                     f"The shipped bundle has no '{name}' to keep.", "Leave --keep-front-end out."
                 )
@@ -168,10 +167,6 @@ def _place_front_end(
     agreement = shipped_folder() / "agreement.md"
     if agreement.exists():  # of the code, not of the recordings
         shutil.copyfile(agreement, folder / agreement.name)
-
-
-def _front_end(folder: Path) -> FrontEnd:
-    return FrontEnd.of_graphs(*((folder / name).read_bytes() for name in _FRONT_END))
 
 
 def _written(

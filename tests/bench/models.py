@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from edge_models.bundle import load_bundle
 from edge_models.errors import RecordingError
 from edge_models.runner import Graph, OnnxGraph, TfliteGraph
-from edge_models.training.coevaluation.command import front_end_of
 from edge_models.training.coevaluation.plans import folds_of_people
 from edge_models.training.coevaluation.schema import parse_evaluation
 from edge_models.training.coevaluation.story import aims
 from edge_models.training.corpora import affect_clips
-from edge_models.training.described import SPEEDS, described
+from edge_models.training.described import SPEEDS, FrontEnd, described
 from edge_models.training.described_cache import Cache
 from edge_models.training.encoder import fitted
 from edge_models.training.int8_model import Int8Model, rounded
@@ -89,7 +89,7 @@ def _windows(recordings: Path, folder: Path) -> Windows:
     return described(
         recordings,
         affect_clips(recordings),
-        front_end_of(folder / "bundle"),
+        FrontEnd.of_bundle(load_bundle(folder / "bundle")),
         _SEED,
         cache=Cache(folder / "cache"),
         speeds=SPEEDS,

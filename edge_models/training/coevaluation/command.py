@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, track
 
 from edge_models import assessment
-from edge_models.bundle import Bundle, load_bundle, shipped_folder
+from edge_models.bundle import Bundle, load_bundle, shipped_bundle
 from edge_models.errors import RecordingError
 from edge_models.training.coevaluation.cells import Cells, code_of, key_of
 from edge_models.training.coevaluation.judge import Effort, evaluated
@@ -99,15 +99,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.faces and arguments.bundle:
         raise refused_with_a_bundle()
     effort = QUICK if arguments.quick else Effort()
-    place: Path = arguments.bundle or shipped_folder()
-    bundle = load_bundle(place)
+    bundle = load_bundle(arguments.bundle) if arguments.bundle else shipped_bundle()
     subject: Subject = GivenBundle(bundle) if arguments.bundle else TrainedAnew(arguments.seed)
     folder, clips = _spoken(arguments, console)
     seen: LookedAt | str | None = None
     if arguments.faces:
         listed = arguments.recordings or (None if arguments.corpus else recordings_folder())
         seen = looked(listed, arguments.cache, console)
-    front_end = front_end_of(place)
+    front_end = FrontEnd.of_bundle(bundle)
     windows = described(
         folder,
         clips,
@@ -177,12 +176,6 @@ def _spoken(arguments: argparse.Namespace, console: Console) -> tuple[Path, tupl
     for part in found.left_out:
         console.print(f"Of the corpora {part}.")
     return listed or Path(), found.clips
-
-
-def front_end_of(folder: Path) -> FrontEnd:
-    """The front end of a bundle's folder, which was verified when it was loaded."""
-    names = ("gate.onnx", "descriptors.onnx", "functionals.onnx")
-    return FrontEnd.of_graphs(*((folder / name).read_bytes() for name in names))
 
 
 def _left_out(seen: LookedAt | str | None) -> tuple[str, ...]:

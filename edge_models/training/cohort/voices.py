@@ -4,7 +4,6 @@ Rules it upholds: the embeddings come from the bundle's own front end, baseline 
 beside whom is kept in truth; parted voices share no speaker, not even in the background.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,12 +12,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from edge_models.acoustic import AcousticFrontEnd
 from edge_models.bundle import Bundle
 from edge_models.classifier import Classifier
 from edge_models.errors import ContractError, RecordingError
-from edge_models.manifest import FRONT_END
-from edge_models.speech_gate import SpeechGate
 from edge_models.training.cohort.together import Pair, pairs_of, spoken_together
 from edge_models.training.corpora import EMOTIONS, Clip, affect_clips
 from edge_models.training.described import FrontEnd, described
@@ -127,7 +123,7 @@ def voices_of_recordings(
         RecordingError: there is no manifest, or no two speakers with all three.
     """
     clips = clips or affect_clips(folder)
-    front_end = _front_end(bundle)
+    front_end = FrontEnd.of_bundle(bundle)
     windows = described(folder, clips, front_end, seed, told, cache=cache)
     second = np.full(len(windows), "")
     if together is not None:
@@ -136,14 +132,6 @@ def voices_of_recordings(
         windows, second = _both(windows, mixed), np.concatenate([second, others])
     voices = _embedded(windows, second, bundle, seed)
     return voices.of(_whole(windows))
-
-
-def _front_end(bundle: Bundle) -> FrontEnd:
-    """The bundle's, known by the same fingerprint as `FrontEnd.of_graphs` gives its files."""
-    hashes = {entry.name: bytes.fromhex(entry.sha256) for entry in bundle.manifest.files}
-    told = hashlib.sha256(b"".join(hashes[name] for name in FRONT_END))
-    acoustic = AcousticFrontEnd(bundle.graph("descriptors"), bundle.graph("functionals"))
-    return FrontEnd(SpeechGate(bundle.graph("gate")), acoustic, told.hexdigest())
 
 
 def _whole(windows: Windows) -> list[str]:

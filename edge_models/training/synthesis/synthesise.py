@@ -24,11 +24,8 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from edge_models.acoustic import AcousticFrontEnd
-from edge_models.bundle import shipped_folder
+from edge_models.bundle import shipped_bundle
 from edge_models.errors import RecordingError
-from edge_models.runner import OnnxGraph
-from edge_models.speech_gate import SpeechGate
 from edge_models.training.assemble import licence_of
 from edge_models.training.corpora import Clip, affect_clips
 from edge_models.training.described import FrontEnd, described
@@ -137,7 +134,7 @@ def _heard(
     recordings: Path, seed: int, console: Console
 ) -> tuple[Windows, Windows | None, tuple[str, str]]:
     affect, outside = affect_clips(recordings), background_clips(recordings)
-    front_end = _front_end()
+    front_end = FrontEnd.of_bundle(shipped_bundle())
 
     def heard(clips: Sequence[Clip], text: str) -> Windows:
         return described(
@@ -147,14 +144,6 @@ def _heard(
     windows = heard(affect, "Describing affect speech")
     background = heard(outside, "Describing background speakers") if outside else None
     return windows, background, licence_of((*affect, *outside))
-
-
-def _front_end() -> FrontEnd:
-    gate, descriptors, functionals = (
-        OnnxGraph((shipped_folder() / f"{name}.onnx").read_bytes())
-        for name in ("gate", "descriptors", "functionals")
-    )
-    return FrontEnd(SpeechGate(gate), AcousticFrontEnd(descriptors, functionals))
 
 
 def _budget(epsilon: float | None, background: Windows | None) -> Budget | None:
