@@ -6,7 +6,6 @@ the folder is its owner's alone (0700), and backups leave it out.
 """
 
 import hashlib
-import os
 import zipfile
 from collections.abc import Callable, Sequence
 from functools import cache as once
@@ -22,6 +21,7 @@ from edge_models.errors import ContractError, RecordingError
 from edge_models.training import landmarked, pictures
 from edge_models.training.faces import Photograph
 from edge_models.training.looks import Look
+from edge_models.training.whole import written_whole
 
 _CODE: Final[Sequence[ModuleType]] = (
     blendshapes,
@@ -104,14 +104,12 @@ def _read(path: Path | None) -> dict[str, tuple[Look, ...]]:
 def _write(path: Path, known: dict[str, tuple[Look, ...]]) -> None:
     rows = [(key, look) for key, looks in known.items() for look in looks]
     columns = {name: np.asarray([getattr(look, name) for _, look in rows]) for name in _COLUMNS}
-    beside = path.with_name(f"{path.stem}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.parent.chmod(0o700)
         (path.parent / "CACHEDIR.TAG").write_text(_TAG, encoding="utf-8")
-        with beside.open("wb") as file:
+        with written_whole(path) as beside, beside.open("wb") as file:
             np.savez(file, keys=np.asarray([key for key, _ in rows]), **columns)
-        beside.replace(path)
     except OSError as fault:
         raise RecordingError(
             f"The cache '{path.parent}' can't be written: {fault.strerror}.",

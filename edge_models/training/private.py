@@ -21,8 +21,9 @@ from the operating system's cryptographic source.
 import argparse
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -42,7 +43,7 @@ from edge_models.bundle import shipped_bundle
 from edge_models.errors import RecordingError
 from edge_models.training import private_report
 from edge_models.training.cohort import LARGEST, SMALLEST
-from edge_models.training.corpora import Clip, affect_clips
+from edge_models.training.corpora import affect_clips
 from edge_models.training.described import FrontEnd, described
 from edge_models.training.private_book import Book
 from edge_models.training.private_cohort import Labels
@@ -61,6 +62,7 @@ from edge_models.training.private_report import Made
 from edge_models.training.private_source import SeededSource, Source, SystemSource
 from edge_models.training.recordings import recordings_folder
 from edge_models.training.seeds import seed_number
+from edge_models.training.shown import shown
 from edge_models.training.streams import Windows
 
 PUBLIC_SEED: Final = 7
@@ -96,11 +98,13 @@ def run(arguments: argparse.Namespace) -> int:
     cells = asked(arguments)
     recordings = arguments.recordings or recordings_folder()
     front_end = FrontEnd.of_bundle(shipped_bundle())
-
-    def told(clips: Sequence[Clip]) -> Iterator[Clip]:
-        yield from track(clips, "Describing recordings", console=console)
-
-    windows = described(recordings, affect_clips(recordings), front_end, PUBLIC_SEED, told)
+    windows = described(
+        recordings,
+        affect_clips(recordings),
+        front_end,
+        PUBLIC_SEED,
+        partial(shown, text="Describing recordings", console=console),
+    )
     draw(windows, cells, arguments, console)
     return 0
 

@@ -16,6 +16,7 @@ import numpy as np
 from edge_models.errors import RecordingError
 from edge_models.training.private_accounting import Schedule, Spent
 from edge_models.training.private_curve import Cell, Kind, Scope, Tried
+from edge_models.training.whole import written_whole
 
 CELLS: Final = "cells.jsonl"
 
@@ -67,9 +68,8 @@ class Book:
         self._cells[cell] = tried
 
     def _rewrite(self, entries: list[dict[str, Any]]) -> None:
-        beside = self._path.with_suffix(".new")
-        beside.write_text("".join(json.dumps(entry) + "\n" for entry in entries), "utf-8")
-        beside.replace(self._path)
+        with written_whole(self._path) as beside:
+            beside.write_text("".join(json.dumps(entry) + "\n" for entry in entries), "utf-8")
 
 
 def _unusable(folder: Path) -> RecordingError:

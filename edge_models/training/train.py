@@ -18,14 +18,12 @@ aid trained on acted speech; CARD.md says how good.
 import argparse
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, TypeVar
 
 import torch
 from rich.console import Console
-from rich.progress import track
 
 from edge_models.acoustic import SUMMARY_NAMES
 from edge_models.assessment import TASKS
@@ -49,6 +47,7 @@ from edge_models.training.gate import train_gate
 from edge_models.training.int8_model import Int8Model, trained
 from edge_models.training.recordings import recordings_folder
 from edge_models.training.seeds import seed_number
+from edge_models.training.shown import shown
 from edge_models.training.streams import Floats, Kind, Windows
 
 DEFAULT_SEED: Final = 7
@@ -111,13 +110,13 @@ def run(arguments: argparse.Namespace) -> int:
             clips,
             front_end,
             arguments.seed,
-            lambda told: _shown(told, "Describing recordings", console),
+            lambda told: shown(told, "Describing recordings", console),
             cache=Cache(arguments.cache or usual_folder()),
             skipped=lambda part: console.print(f"Of the recordings {part}."),
             speeds=SPEEDS,
         )
         evaluation = evaluated(
-            windows, arguments.seed, lambda folds, text: _shown(folds, text, console)
+            windows, arguments.seed, lambda folds, text: shown(folds, text, console)
         )
         with console.status("Training on everybody"):
             model = trained(windows, arguments.seed)
@@ -140,10 +139,6 @@ def spoken(arguments: argparse.Namespace, console: Console) -> tuple[Path, tuple
     for part in found.left_out:
         console.print(f"Of the corpora {part}.")
     return recordings, found.clips
-
-
-def _shown(items: Iterable[Item], text: str, console: Console) -> Iterator[Item]:
-    yield from track(items, text, console=console)
 
 
 def _place_front_end(

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_models.errors import RecordingError
+from edge_models.training.whole import written_whole
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -73,10 +74,8 @@ class Cells:
 
     def put(self, name: str, arrays: Arrays) -> None:
         """Keep a part."""
-        part = self._folder / f"{name}.part"
-        with part.open("wb") as file:
+        with written_whole(self._folder / f"{name}.npz") as part, part.open("wb") as file:
             np.savez(file, **arrays)
-        part.replace(self._folder / f"{name}.npz")
 
     def remove(self) -> None:
         """Forget everything: the evaluation is written."""

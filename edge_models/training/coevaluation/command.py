@@ -16,14 +16,14 @@ Figures of acted emotions are affect figures, never of a diagnosis.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, track
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from edge_models import assessment
 from edge_models.bundle import Bundle, load_bundle, shipped_bundle
@@ -50,7 +50,9 @@ from edge_models.training.face_evaluation import LookedAt
 from edge_models.training.identity import QUICK_PANEL
 from edge_models.training.recordings import recordings_folder
 from edge_models.training.seeds import seed_number
+from edge_models.training.shown import shown
 from edge_models.training.streams import Floats, Windows
+from edge_models.training.whole import written_whole
 
 DEFAULT_SEED: Final = 7
 QUICK: Final = Effort(
@@ -112,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
         clips,
         front_end,
         arguments.seed,
-        lambda told: _shown(told, "Describing recordings", console),
+        lambda told: shown(told, "Describing recordings", console),
         cache=Cache(arguments.cache or usual_folder()),
         skipped=lambda part: console.print(f"Of the recordings {part}."),
         speeds=() if arguments.bundle else SPEEDS,
@@ -164,9 +166,8 @@ def write(out: Path, evaluation: Evaluation) -> None:
         "evaluation.json": evaluation.model_dump_json(indent=1) + "\n",
     }
     for name, text in files.items():
-        part = out / f"{name}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(out / name)
+        with written_whole(out / name) as part:
+            part.write_text(text, encoding="utf-8")
 
 
 def _spoken(arguments: argparse.Namespace, console: Console) -> tuple[Path, tuple[Clip, ...]]:
@@ -219,14 +220,10 @@ def _contours(
     """Level 0, heard once and kept until the evaluation is complete."""
     kept = cells.get(_CONTOURS)
     if kept is None:
-        told = _shown(clips, "Describing contours", console)
+        told = shown(clips, "Describing contours", console)
         kept = {_CONTOURS: contour_table(folder, told, front_end, windows)}
         cells.put(_CONTOURS, kept)
     return kept[_CONTOURS]
-
-
-def _shown(clips: Sequence[Clip], text: str, console: Console) -> Iterator[Clip]:
-    yield from track(clips, text, console=console)
 
 
 def _bar(console: Console) -> Progress:

@@ -5,13 +5,12 @@ evaluation is complete, so an interrupted run resumes.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
-from rich.progress import track
 
 from edge_models.errors import NoFaces, RecordingError
 from edge_models.training.coevaluation.cells import Cells, key_of
@@ -20,6 +19,7 @@ from edge_models.training.coevaluation.schema import Evaluation
 from edge_models.training.described_cache import usual_folder
 from edge_models.training.face_attacks import FaceEffort
 from edge_models.training.face_evaluation import LookedAt, evaluated_faces, looked_at
+from edge_models.training.shown import shown
 from edge_models.training.streams import Windows
 
 LEFT_OUT: Final = "Faces were asked for and left out: "
@@ -47,7 +47,7 @@ def looked(recordings: Path | None, cache: Path | None, console: Console) -> Loo
     else:
         folder = (cache or usual_folder().parent) / "faces"
         try:
-            return looked_at(recordings, folder, partial(_walked, console))
+            return looked_at(recordings, folder, partial(shown, console=console))
         except NoFaces as fault:
             said = f"{LEFT_OUT}{fault.cause[0].lower()}{fault.cause[1:]}"
     console.print(said)
@@ -82,7 +82,7 @@ class FacePart:
         faces = evaluated_faces(
             self._seen,
             self._seed,
-            partial(_walked, console),
+            partial(shown, console=console),
             self._voices,
             self._effort,
             self._cells,
@@ -94,7 +94,3 @@ class FacePart:
     def remove(self) -> None:
         """Forget the parts: the evaluation is written."""
         self._cells.remove()
-
-
-def _walked(console: Console, things: Sequence[Any], text: str) -> Iterator[Any]:
-    yield from track(things, text, console=console)

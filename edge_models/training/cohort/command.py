@@ -12,12 +12,12 @@ what is published. One seed gives one cohort.
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 from rich.console import Console
-from rich.progress import Progress, track
+from rich.progress import Progress
 from rich.table import Table
 
 from edge_models.bundle import shipped_bundle
@@ -33,6 +33,7 @@ from edge_models.training.cohort.voices import Voices, voices_of_recordings
 from edge_models.training.described_cache import Cache, usual_folder
 from edge_models.training.recordings import recordings_folder
 from edge_models.training.seeds import seed_number
+from edge_models.training.shown import shown
 
 DEFAULT_SEED: Final = 7
 _UNANSWERED: Final = 0.1
@@ -114,18 +115,15 @@ def _voices(arguments: argparse.Namespace, room: Room, console: Console) -> Voic
     except RecordingError:
         console.print("There are no recordings: the voices are made up from public constants.")
         return made_up_voices(bundle, seed, together=room.both > 0)
+    together = partial(shown, text="Describing two at once", console=console)
     return voices_of_recordings(
         recordings,
         bundle,
         seed,
-        _shown("Describing recordings", console),
-        together=_shown("Describing two at once", console) if room.both else None,
+        partial(shown, text="Describing recordings", console=console),
+        together=together if room.both else None,
         cache=Cache(arguments.cache or usual_folder()),
     )
-
-
-def _shown(text: str, console: Console) -> Callable[[Sequence[Item]], Iterator[Item]]:
-    return lambda items: iter(track(items, text, console=console))
 
 
 def table_of(told: Summary, prior: Prior, made_up: bool) -> Table:

@@ -33,6 +33,7 @@ from edge_models.training.synthesis.leakage import Leakage, leakage
 from edge_models.training.synthesis.levels import Level, Parted, parted
 from edge_models.training.synthesis.table import Reals, Table, Vocabulary
 from edge_models.training.synthesis.tstr import Utility, utilities
+from edge_models.training.whole import written_whole
 
 ROWS_EACH: Final = 50
 DECIDING: Final = "distress"
@@ -148,9 +149,8 @@ def drawn(part: Parted, one: Contender, fold: int, seed: int, kept: Path) -> Dra
         synthesiser = one.method.fit(part.train, rng)
         values = [synthesiser.draw(labels, rng).values for labels in (evenly, part.test.labels)]
         kept.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(".part.npz")
-        np.savez(beside, evenly=values[0], beside=values[1])
-        beside.rename(path)
+        with written_whole(path) as beside, beside.open("wb") as file:
+            np.savez(file, evenly=values[0], beside=values[1])
     with np.load(path, allow_pickle=False) as stored:
         return Drawn(
             Table.synthetic(stored["evenly"], evenly),

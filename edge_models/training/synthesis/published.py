@@ -20,6 +20,7 @@ from edge_models.training.synthesis.comparison import ROWS_EACH, Comparison, Fig
 from edge_models.training.synthesis.contenders import Contender
 from edge_models.training.synthesis.levels import Frame, Level, parted
 from edge_models.training.synthesis.table import Table, Vocabulary
+from edge_models.training.whole import written_whole
 
 TABLE: Final = "synthetic.csv"
 BESIDE: Final = "synthetic.json"
@@ -71,10 +72,8 @@ def _about(chosen: Contender, told: report.Told, people: int) -> dict[str, objec
 
 
 def _write_table(path: Path, table: Table, frame: Frame) -> None:
-    beside = path.with_name(path.name + ".part")
-    with beside.open("w", newline="", encoding="utf-8") as lines:
+    with written_whole(path) as beside, beside.open("w", newline="", encoding="utf-8") as lines:
         csv.writer(lines).writerows(_rows(table, frame))
-    beside.rename(path)
 
 
 def _rows(table: Table, frame: Frame) -> Iterator[Sequence[str]]:
@@ -92,6 +91,5 @@ def _rows(table: Table, frame: Frame) -> Iterator[Sequence[str]]:
 
 
 def _write(path: Path, text: str) -> None:
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(text, encoding="utf-8")
-    beside.rename(path)
+    with written_whole(path) as beside:
+        beside.write_text(text, encoding="utf-8")

@@ -15,14 +15,14 @@ import argparse
 import hashlib
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import track
 
 from edge_models.bundle import shipped_bundle
 from edge_models.errors import RecordingError
@@ -31,6 +31,7 @@ from edge_models.training.corpora import Clip, affect_clips
 from edge_models.training.described import FrontEnd, described
 from edge_models.training.recordings import recordings_folder
 from edge_models.training.seeds import positive_number, seed_number
+from edge_models.training.shown import shown
 from edge_models.training.streams import Windows
 from edge_models.training.synthesis import report
 from edge_models.training.synthesis.accountant import DELTA, Budget
@@ -106,9 +107,6 @@ def synthesised(
             f"'{families[0]}' has no variant with an ε.", "Choose --method copula, gan or all."
         )
 
-    def shown(items: Sequence[Item], text: str) -> Iterator[Item]:
-        return _shown(items, text, console)
-
     told = report.Told(level, seed, *licence, budget, epsilon is not None)
     out.mkdir(parents=True, exist_ok=True)
     kept = out / f".unfinished-{_fingerprint(windows, background, level, seed, budget)}"
@@ -119,7 +117,7 @@ def synthesised(
         methods,
         seed,
         kept,
-        shown,
+        partial(shown, console=console),
     )
     won = winner(comparison.figures, with_epsilon=told.with_epsilon)
     chosen = next((one for one in methods if won is not None and one.name == won.name), None)
@@ -138,7 +136,7 @@ def _heard(
 
     def heard(clips: Sequence[Clip], text: str) -> Windows:
         return described(
-            recordings, clips, front_end, seed, lambda told: _shown(told, text, console)
+            recordings, clips, front_end, seed, lambda told: shown(told, text, console)
         )
 
     windows = heard(affect, "Describing affect speech")
@@ -181,7 +179,3 @@ def _fingerprint(
             told.update("\n".join(table.person.tolist()).encode())
             told.update(table.emotion.tobytes())
     return told.hexdigest()[:16]
-
-
-def _shown(items: Iterable[Item], text: str, console: Console) -> Iterator[Item]:
-    yield from track(items, text, console=console)
