@@ -165,14 +165,15 @@ class Alignment:
 
 def _map(own: Reals, usual: Reals) -> Reals:
     """The symmetric matrix that turns covariance `own` into `usual` and moves least."""
-    root, inverse = _power(own, 0.5), _power(own, -0.5)
-    return np.asarray(inverse @ _power(root @ usual @ root, 0.5) @ inverse)
+    root, inverse = _powers(own, 0.5, -0.5)
+    (middle,) = _powers(root @ usual @ root, 0.5)
+    return np.asarray(inverse @ middle @ inverse)
 
 
-def _power(covariance: Reals, exponent: float) -> Reals:
+def _powers(covariance: Reals, *exponents: float) -> list[Reals]:
     sizes, ways = np.linalg.eigh(covariance)
     sizes = np.maximum(sizes, _LEAST_SHARE * max(sizes[-1], 1e-12))
-    return np.asarray((ways * sizes**exponent) @ ways.T)
+    return [np.asarray((ways * sizes**exponent) @ ways.T) for exponent in exponents]
 
 
 class _Written(BaseModel):

@@ -79,7 +79,7 @@ def test_the_evaluation_never_trains_on_the_people_it_tests(
     seen: list[frozenset[str]] = []
     real = encoder.fitted
 
-    def noted(windows: Windows, seed: int, **rest: int) -> encoder.Fitted:
+    def noted(windows: Windows, seed: int, **rest: int | None) -> encoder.Fitted:
         seen.append(frozenset(windows.person.tolist()))
         return real(windows, seed, **rest)
 

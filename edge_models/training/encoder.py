@@ -98,7 +98,12 @@ def task_weights(windows: Windows) -> Floats:
 
 
 def fitted(
-    windows: Windows, seed: int, *, epochs: int = EPOCHS, passes: int = PASSES, steps: int = STEPS
+    windows: Windows,
+    seed: int,
+    *,
+    epochs: int | None = None,
+    passes: int = PASSES,
+    steps: int = STEPS,
 ) -> Fitted:
     """Train on these windows, and on no others; `epochs` 0 leaves the critics out."""
     torch.manual_seed(seed)
@@ -113,7 +118,7 @@ def fitted(
     runs = [torch.from_numpy(stream.run) for stream in streams]
     encoder = Encoder(windows.summaries.shape[1])
     _learn_tasks(encoder, batches, steps)
-    _forget_people(encoder, batches, runs, epochs, rng)
+    _forget_people(encoder, batches, runs, EPOCHS if epochs is None else epochs, rng)
     with torch.no_grad():
         encoder.embed.weight.copy_(encoder.embed.weight @ torch.from_numpy(whitener.T))
     encoder.eval()
@@ -247,11 +252,12 @@ def _aligned(raw: torch.Tensor, run: torch.Tensor, rng: np.random.Generator) -> 
 
 def _maps(own: torch.Tensor, usual: torch.Tensor) -> torch.Tensor:
     """The symmetric matrices (R, E, E) that turn covariances `own` (R, E, E) into `usual`."""
-    root, inverse = _power(own, 0.5), _power(own, -0.5)
-    return inverse @ _power(root @ usual @ root, 0.5) @ inverse
+    root, inverse = _powers(own, 0.5, -0.5)
+    (middle,) = _powers(root @ usual @ root, 0.5)
+    return inverse @ middle @ inverse
 
 
-def _power(covariances: torch.Tensor, exponent: float) -> torch.Tensor:
+def _powers(covariances: torch.Tensor, *exponents: float) -> list[torch.Tensor]:
     sizes, ways = torch.linalg.eigh(covariances)
-    sizes = sizes.clamp(min=1e-12)
-    return (ways * sizes[:, None, :] ** exponent) @ ways.transpose(1, 2)
+    sizes = sizes.clamp(min=1e-12)[:, None, :]
+    return [(ways * sizes**exponent) @ ways.transpose(1, 2) for exponent in exponents]

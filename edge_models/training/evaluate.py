@@ -59,20 +59,6 @@ class Condition(StrEnum):
     LIVE = "joined windows of 10 s, own baseline"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class OutOfFold:
-    """Logits of every window by a model that never met its person: float64 (N, 3) each.
-
-    NaN where a condition doesn't cover a window (joined windows among clips, second takes).
-    """
-
-    by_condition: tuple[tuple[Condition, npt.NDArray[np.float64]], ...]
-
-    def of(self, condition: Condition) -> npt.NDArray[np.float64]:
-        """The logits of one condition."""
-        return dict(self.by_condition)[condition]
-
-
 @dataclass(frozen=True, slots=True)
 class Affect:
     """Figures of one task in one group of people under one condition.

@@ -13,7 +13,7 @@ from edge_models.alignment import Moments
 from edge_models.baseline import Population
 from edge_models.head import Head
 from edge_models.training.calibration import Platt
-from edge_models.training.encoder import EPOCHS, Fitted, fitted
+from edge_models.training.encoder import Fitted, fitted
 from edge_models.training.quantise import QuantisedBody, quantised, straight
 from edge_models.training.streams import (
     FIRST_OTHER_SPEED,
@@ -66,9 +66,7 @@ def _three(row: Reals) -> Three:
 
 def trained(windows: Windows, seed: int, epochs: int | None = None) -> Int8Model:
     """Train on these windows and quantise; ranges and moments come from the same windows."""
-    return rounded(
-        fitted(windows, seed, epochs=EPOCHS if epochs is None else epochs), windows, seed
-    )
+    return rounded(fitted(windows, seed, epochs=epochs), windows, seed)
 
 
 def rounded(model: Fitted, windows: Windows, seed: int) -> Int8Model:

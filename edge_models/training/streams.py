@@ -31,7 +31,7 @@ _LEAST_RUN: Final = 8
 class Kind(StrEnum):
     """What a window was made of."""
 
-    CLIP = "clip"  # one short recording, as `describe --window file` makes it
+    CLIP = "clip"  # one recording, or ten seconds of a long one
     JOINED = "joined"  # several of one person and emotion, as long as a live window
 
 
