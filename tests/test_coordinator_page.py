@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import re
-import shutil
 import socket
 import sqlite3
 import urllib.error
@@ -288,21 +287,6 @@ def test_the_page_loads_nothing_from_elsewhere_and_writes_no_markup() -> None:
         assert not re.search(r"https?://|//[a-z]+\.[a-z]", text), file.name
         assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", text)
         assert not re.search(r"\son[a-z]+=|\sstyle=", text), file.name
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("needs Chromium (Debian: apt-get install chromium)")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield launched
-        launched.close()
 
 
 @dataclass(frozen=True)

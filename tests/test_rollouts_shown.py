@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -166,20 +165,6 @@ def test_a_repository_that_is_damaged_is_a_503_with_cause_and_remedy(fleet: Flee
         urllib.request.urlopen(address + "api/updates", timeout=10)
     with failure.value as reply:
         assert reply.code == 503 and set(json.load(reply)) == {"cause", "remedy"}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if shutil.which("chromium") is None:
-        pytest.skip("needs Chromium (Debian: apt-get install chromium)")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield launched
-        launched.close()
 
 
 Look = Callable[[str, str], Any]

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import secrets
-import shutil
 import sqlite3
 import urllib.error
 import urllib.request
@@ -392,26 +391,6 @@ def test_the_noise_of_a_large_sum_is_not_taken_for_less_than_it_is(tmp_path: Pat
     assert answer.noise is not None
     assert answer.noise.sd_people == pytest.approx(float(noise) ** 0.5, abs=0.01)
     assert noise_of(noise / people, people).sd_people < 0.5 * answer.noise.sd_people
-
-
-@contextmanager
-def chromium() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield launched
-        launched.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if shutil.which("chromium") is None:
-        pytest.skip("needs Chromium (Debian: apt-get install chromium)")
-    with chromium() as launched:
-        yield launched
 
 
 Look = Callable[[str, str], Any]
