@@ -1,0 +1,1 @@
+"""One attack a file; each module ends in `ATTACK`, and `threats/suite.py` lists them."""

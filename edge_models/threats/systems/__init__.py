@@ -1,0 +1,1 @@
+"""Whose features are attacked: ours, and others' through one small protocol (`system.py`)."""
