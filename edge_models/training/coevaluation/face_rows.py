@@ -10,7 +10,7 @@ from edge_models.training.coevaluation.face_schema import (
     PairLevel,
 )
 from edge_models.training.coevaluation.face_story import about_faces, about_pairs
-from edge_models.training.coevaluation.rows import Sheet
+from edge_models.training.coevaluation.sheet import Sheet
 from edge_models.training.identity import SIX
 
 _IDENTITY = (

@@ -5,7 +5,6 @@ from pathlib import Path
 from edge_models.errors import RecordingError
 from edge_models.training.coevaluation.face_rows import face_chapters
 from edge_models.training.coevaluation.rows import (
-    Sheet,
     abstention_sheet,
     affect_sheet,
     aims_sheet,
@@ -16,6 +15,7 @@ from edge_models.training.coevaluation.rows import (
     sheets_of,
 )
 from edge_models.training.coevaluation.schema import Evaluation, parse_evaluation
+from edge_models.training.coevaluation.sheet import in_markdown
 from edge_models.training.coevaluation.story import headline, lead
 
 HOW = (
@@ -34,20 +34,20 @@ def markdown(evaluation: Evaluation) -> str:
     parts = [
         f"# Privacy beside utility: {evaluation.subject}",
         *(f"- {line}" for line in lead(evaluation)),
-        _table(aims_sheet(evaluation)),
+        in_markdown(aims_sheet(evaluation)),
         HOW,
     ]
     for setting in evaluation.settings:
         parts.append(f"## {setting.name.capitalize()}")
         parts.append(setting.about)
-        parts += [_table(sheet) for sheet in sheets_of(setting)]
+        parts += [in_markdown(sheet) for sheet in sheets_of(setting)]
     for chapter in face_chapters(evaluation.faces):
         parts += [f"## {chapter.title}", *chapter.about]
-        parts += [_table(sheet) for sheet in (*chapter.sheets, *chapter.details)]
+        parts += [in_markdown(sheet) for sheet in (*chapter.sheets, *chapter.details)]
     parts += [
         "## How",
         how(evaluation),
-        _table(corpora_sheet(evaluation)),
+        in_markdown(corpora_sheet(evaluation)),
         "## Limits",
         "\n".join(f"- {limit}" for limit in evaluation.limits),
     ]
@@ -69,7 +69,7 @@ def card_chapter(evaluation: Evaluation) -> str:
     """The figures that a bundle's model card shows, headings of the third level."""
     parts = [
         "\n".join(f"- {line}" for line in headline(evaluation)),
-        _table(aims_sheet(evaluation)),
+        in_markdown(aims_sheet(evaluation)),
         HOW,
     ]
     for setting in evaluation.settings:
@@ -81,7 +81,7 @@ def card_chapter(evaluation: Evaluation) -> str:
             abstention_sheet(setting),
             gaps_sheet(setting),
         )
-        parts += [_table(sheet) for sheet in sheets if sheet.rows]
+        parts += [in_markdown(sheet) for sheet in sheets if sheet.rows]
     parts.append(how(evaluation))
     return "\n\n".join(parts)
 
@@ -103,14 +103,3 @@ def chapter_of(path: Path) -> str:
             f"'{path}' is of a quick look.", "Run `sottovoce evaluate` without --quick for a card."
         )
     return card_chapter(told) + "\n"
-
-
-def _table(sheet: Sheet) -> str:
-    lines = [
-        f"**{sheet.caption}**",
-        "",
-        "| " + " | ".join(sheet.columns) + " |",
-        "|---" * len(sheet.columns) + "|",
-        *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in sheet.rows),
-    ]
-    return "\n".join(lines)

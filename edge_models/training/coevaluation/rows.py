@@ -1,21 +1,12 @@
 """The tables of the report, as words: one source for Markdown and HTML."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from edge_models.training.coevaluation.figure import Figure
 from edge_models.training.coevaluation.schema import Evaluation, Setting
+from edge_models.training.coevaluation.sheet import Sheet
 from edge_models.training.coevaluation.story import aims
 from edge_models.training.levels import EMBEDDING
-
-
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """A table: its caption, its columns, and rows of words as long as the columns."""
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def aims_sheet(evaluation: Evaluation) -> Sheet:
