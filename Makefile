@@ -8,7 +8,7 @@ export SOTTOVOCE_DATA ?= $(abspath $(wildcard ../shared/data))
 LOCK := deploy/requirements/everything.txt
 STAMP := $(VENV)/.set-up
 
-.PHONY: help setup demo test check format bench locks train clean
+.PHONY: help setup demo test check format bench locks train threats clean
 
 help:            ## what the targets do
 	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -39,6 +39,9 @@ bench: $(STAMP)  ## measure every figure of BENCHMARKS.md on this machine
 
 train: $(STAMP)  ## train the shipped bundle again from the recordings in SOTTOVOCE_DATA
 	$(VENV)/bin/sottovoce train
+
+threats: $(STAMP) ## attack everything; the report lies in out/threats
+	$(VENV)/bin/sottovoce threats run --out out/threats
 
 locks:           ## resolve deploy/requirements/*.in again (needs uv)
 	cd deploy/requirements && for lock in everything device coordinator; do \
